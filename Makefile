@@ -28,12 +28,20 @@ lint: $(VENV)/.dev  ## ruff, mypy, stub test, clang-format
 bench: $(VENV)/.dev  ## every benchmark, ratios to peers in the same run
 	$(BIN)/python -m pytest bench --benchmark-only -o python_files='bench_*.py' $(ARGS)
 
-sanitize:  ## the C drivers under address and undefined-behaviour sanitizers
-	mkdir -p build/sanitize
-	set -e; for t in tests/csrc/check_*.c; do \
-	  out=build/sanitize/$$(basename $$t .c); \
-	  $(CC) $(SANITIZE) -Icsrc $$t csrc/*.c -lm -o $$out; echo "$$out"; $$out; \
-	done
+sanitize: $(patsubst tests/csrc/%.c,build/sanitize/%.ok,$(wildcard tests/csrc/check_*.c))  ## the C drivers under address and undefined-behaviour sanitizers
+
+build/sanitize/%.ok: build/sanitize/%
+	$< && touch $@
+
+build/sanitize/check_%: tests/csrc/check_%.c build/sanitize/libauralis.a
+	$(CC) $(SANITIZE) -Icsrc $< build/sanitize/libauralis.a -lm -o $@
+
+build/sanitize/libauralis.a: $(patsubst csrc/%.c,build/sanitize/%.o,$(wildcard csrc/*.c))
+	ar rcs $@ $^
+
+build/sanitize/%.o: csrc/%.c $(wildcard csrc/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) -c $< -o $@
 
 wheel: $(VENV)/.dev  ## dist/*.whl
 	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist .

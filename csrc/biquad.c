@@ -14,7 +14,9 @@ static aur_biquad normalised(double b0, double b1, double b2, double a0, double 
     return (aur_biquad){b0 / a0, b1 / a0, b2 / a0, a1 / a0, a2 / a0};
 }
 
-aur_biquad aur_biquad_identity(void) { return (aur_biquad){1.0, 0.0, 0.0, 0.0, 0.0}; }
+aur_biquad aur_biquad_identity(void) {
+    return (aur_biquad){1.0, 0.0, 0.0, 0.0, 0.0};
+}
 
 int aur_biquad_is_identity(const aur_biquad *c) {
     return c->b0 == 1.0 && c->b1 == c->a1 && c->b2 == c->a2;
@@ -24,8 +26,8 @@ aur_biquad aur_biquad_peaking(double sample_rate, double f0, double q, double ga
     if (gain_db == 0.0) return aur_biquad_identity();
     const prewarp p = prewarp_at(sample_rate, f0, q);
     const double a = pow(10.0, gain_db / 40.0);
-    return normalised(1.0 + p.alpha * a, -2.0 * p.cos_w, 1.0 - p.alpha * a, 1.0 + p.alpha / a,
-                      -2.0 * p.cos_w, 1.0 - p.alpha / a);
+    return normalised(1.0 + p.alpha * a, -2.0 * p.cos_w, 1.0 - p.alpha * a, 1.0 + p.alpha / a, -2.0 * p.cos_w,
+                      1.0 - p.alpha / a);
 }
 
 /* The high shelf is the low shelf with the sign of cos(w) and of the odd taps turned round. */
@@ -75,6 +77,7 @@ double aur_biquad_response_db(const aur_biquad *c, double sample_rate, double f)
 void aur_biquad_run(const aur_biquad *section, aur_biquad_state *state, const float *in, float *out,
                     size_t frames) {
     aur_biquad_state s = *state;
-    for (size_t i = 0; i < frames; i++) out[i] = (float)aur_biquad_step(section, &s, in[i]);
+    for (size_t i = 0; i < frames; i++)
+        out[i] = (float)aur_biquad_step(section, &s, in[i]);
     *state = s;
 }

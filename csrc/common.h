@@ -35,9 +35,15 @@ static inline double aur_clamp(double x, double low, double high) {
 }
 
 /* Amplitude ratio <-> dB. aur_db(0) is -infinity: callers that need a floor clamp it. */
-static inline double aur_db(double amplitude) { return 20.0 * log10(amplitude); }
-static inline double aur_power_db(double power) { return 10.0 * log10(power); }
-static inline double aur_from_db(double db) { return pow(10.0, db / 20.0); }
+static inline double aur_db(double amplitude) {
+    return 20.0 * log10(amplitude);
+}
+static inline double aur_power_db(double power) {
+    return 10.0 * log10(power);
+}
+static inline double aur_from_db(double db) {
+    return pow(10.0, db / 20.0);
+}
 
 /*
  * Denormals slow recursive filters down a hundredfold while a track fades out. These two bracket a

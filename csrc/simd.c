@@ -25,4 +25,6 @@ aur_simd aur_simd_select(void) {
     return best;
 }
 
-const char *aur_simd_name(aur_simd simd) { return names[simd]; }
+const char *aur_simd_name(aur_simd simd) {
+    return names[simd];
+}
