@@ -23,10 +23,68 @@ cdef extern from "simd.h" nogil:
 # biquad.h
 
 # loudness.h
+cdef extern from "loudness.h" nogil:
+    enum:
+        AUR_LOUDNESS_UNSCALED
+    ctypedef struct aur_loudness:
+        pass
+    aur_status aur_loudness_create(double sample_rate, unsigned channels, const double *weights,
+                                   unsigned flags, aur_loudness **out)
+    aur_status aur_loudness_clone(const aur_loudness *state, aur_loudness **out)
+    void aur_loudness_destroy(aur_loudness *state)
+    void aur_loudness_reset(aur_loudness *state)
+    aur_status aur_loudness_reserve(aur_loudness *state, size_t frames)
+    aur_status aur_loudness_process(aur_loudness *state, const float *const *data, size_t frames)
+    double aur_loudness_momentary(const aur_loudness *state)
+    double aur_loudness_short_term(const aur_loudness *state)
+    double aur_loudness_momentary_max(const aur_loudness *state)
+    double aur_loudness_short_term_max(const aur_loudness *state)
+    double aur_loudness_integrated(const aur_loudness *state)
+    double aur_loudness_range(const aur_loudness *state)
+    double aur_loudness_variation(const aur_loudness *state)
 
 # truepeak.h
+cdef extern from "truepeak.h" nogil:
+    enum:
+        AUR_TRUEPEAK_LATENCY
+    ctypedef struct aur_truepeak:
+        pass
+    aur_status aur_truepeak_create(unsigned channels, aur_truepeak **out)
+    aur_status aur_truepeak_clone(const aur_truepeak *state, aur_truepeak **out)
+    void aur_truepeak_destroy(aur_truepeak *state)
+    void aur_truepeak_reset(aur_truepeak *state)
+    void aur_truepeak_process(aur_truepeak *state, const float *const *data, size_t frames)
+    double aur_truepeak_maximum(const aur_truepeak *state)
+    void aur_truepeak_envelope(aur_truepeak *state, const float *const *data, float *out, size_t frames)
 
 # levels.h
+cdef extern from "levels.h" nogil:
+    enum:
+        AUR_LEVELS_BINS
+    ctypedef struct aur_levels:
+        pass
+    ctypedef struct aur_levels_result:
+        double crest_db
+        double silence_ratio
+        double dynamic_range_variation
+        double peak_consistency
+        double stereo_width
+        double phase_correlation
+        double active_seconds
+        double sample_peak
+        uint64_t frames
+        uint64_t flat_top_longest
+        uint64_t flat_top_total
+        double flat_top_share
+        double peak_curvature
+        uint64_t histogram[2048]
+    aur_status aur_levels_create(double sample_rate, aur_levels **out)
+    aur_status aur_levels_clone(const aur_levels *state, aur_levels **out)
+    void aur_levels_destroy(aur_levels *state)
+    void aur_levels_reset(aur_levels *state)
+    aur_status aur_levels_process(aur_levels *state, const float *const *raw, const float *const *hp,
+                                  size_t frames)
+    void aur_levels_finish(const aur_levels *state, aur_levels_result *out)
 
 # temporal.h
 

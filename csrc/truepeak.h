@@ -1,9 +1,12 @@
 /*
  * truepeak.h: inter-sample peaks by 4x polyphase interpolation (BS.1770-5 Annex 2), with history.
  *
- * Interpolator: 4 phases of 12 taps, windowed sinc, Kaiser beta 6. Phase 0 is the delayed sample
- * itself. At 88.2 kHz and above the same four phases are kept: over-reading is impossible and the
- * cost is the caller's choice.
+ * Interpolator: 4 phases of 12 taps, sinc windowed by a Kaiser beta 6, every phase scaled to unity
+ * at DC. Phase 0 is the delayed sample itself. The official tones read within .003 dB (the table
+ * printed in BS.1770 reads up to .30 dB low). The same four phases serve every sample rate.
+ *
+ * Silence is assumed before the first frame. Samples that are not finite count as 0. Results are
+ * the same bits for every chunking and every SIMD variant.
  */
 #ifndef AUR_TRUEPEAK_H
 #define AUR_TRUEPEAK_H
@@ -12,13 +15,15 @@
 
 #define AUR_TRUEPEAK_PHASES 4u
 #define AUR_TRUEPEAK_TAPS 12u
-/* Group delay of the interpolator in frames: envelope[i] describes the interval that ends at input
- * frame i - AUR_TRUEPEAK_LATENCY. */
+/* envelope[i] covers the input times from frame i - AUR_TRUEPEAK_LATENCY up to, and not including,
+ * the frame after it. */
 #define AUR_TRUEPEAK_LATENCY 6u
 
 typedef struct aur_truepeak aur_truepeak;
 
+/* channels 1..AUR_MAX_CHANNELS. */
 aur_status aur_truepeak_create(unsigned channels, aur_truepeak **out);
+aur_status aur_truepeak_clone(const aur_truepeak *state, aur_truepeak **out);
 void aur_truepeak_destroy(aur_truepeak *state);
 void aur_truepeak_reset(aur_truepeak *state);
 
@@ -30,7 +35,7 @@ void aur_truepeak_process(aur_truepeak *state, const float *const *in, size_t fr
 double aur_truepeak_maximum(const aur_truepeak *state);
 
 /* out[i] = the largest |value| over channels and phases, delayed by AUR_TRUEPEAK_LATENCY frames.
- * Also updates the running maximum. */
+ * Also updates the running maximum. out may be one of the input channels. */
 void aur_truepeak_envelope(aur_truepeak *state, const float *const *in, float *out, size_t frames);
 
 #endif
