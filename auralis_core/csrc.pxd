@@ -87,6 +87,22 @@ cdef extern from "levels.h" nogil:
     void aur_levels_finish(const aur_levels *state, aur_levels_result *out)
 
 # temporal.h
+cdef extern from "temporal.h" nogil:
+    ctypedef struct aur_temporal:
+        pass
+    ctypedef struct aur_temporal_result:
+        double tempo_bpm
+        double tempo_alt
+        double tempo_confidence
+        double rhythm_stability
+        double transient_density
+        uint64_t onsets
+        double active_s
+    aur_status aur_temporal_create(double sample_rate, aur_temporal **out)
+    void aur_temporal_destroy(aur_temporal *state)
+    void aur_temporal_reset(aur_temporal *state)
+    void aur_temporal_process(aur_temporal *state, const float *mono, size_t frames)
+    aur_status aur_temporal_finish(const aur_temporal *state, aur_temporal_result *out)
 
 # features.h
 

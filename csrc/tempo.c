@@ -1,0 +1,305 @@
+#include "tempo.h"
+
+#include "fft.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOW_SECONDS 6.0
+#define STEP_SECONDS 1.5
+#define SHORTEST_SECONDS 0.5
+#define LENGTH 2048u /* of the transform: a window and four times the longest lag, without wrap */
+#define LAGS (LENGTH / 2)
+#define PEAKS 10u
+#define BATCH (2 * AUR_LANES) /* windows in one transform */
+#define ONSET_CUTOFF_HZ 7.0   /* width of the smoothing before periods are sought */
+#define ACCENT_CUTOFF_HZ 14.0
+#define SAME_PULSE 0.03 /* relative difference of lag within which two votes agree */
+
+typedef struct {
+    size_t start;
+    double lag; /* rows; 0 when the window has no pulse */
+    double weight;
+} vote;
+
+typedef struct {
+    double rate, shortest, longest; /* lags in rows */
+    size_t rows, window, step, votes;
+    const float *onset, *accent;
+} search;
+
+/* Zero-phase smoothing with a Hann kernel about one period of `cutoff` wide. */
+static void smooth(const float *restrict in, float *restrict out, size_t rows, double rate, double cutoff) {
+    const size_t half = (size_t)(rate / cutoff / 2.0);
+    memset(out, 0, rows * sizeof *out);
+    for (size_t j = 0; j <= 2 * half; j++) {
+        const double phase = (double)(j + 1) / (double)(half + 1);
+        const float h = (float)((0.5 - 0.5 * cos(AUR_PI * phase)) / (double)(half + 1));
+        const size_t from = j < half ? half - j : 0, ahead = j > half ? j - half : 0;
+        const size_t back = j < half ? half - j : 0;
+        AUR_INDEPENDENT
+        for (size_t i = from; i < rows - (ahead < rows ? ahead : rows); i++)
+            out[i] += h * in[i + ahead - back];
+    }
+}
+
+/* Where the parabola through g[k-1], g[k], g[k+1] has its top. */
+static double vertex(const float *g, size_t k) {
+    const double a = g[k - 1], b = g[k], c = g[k + 1], bend = a - 2.0 * b + c;
+    return (double)k + (bend < 0.0 ? 0.5 * (a - c) / bend : 0.0);
+}
+
+/* Mean of v over a train of pulses `period` apart, for every whole phase: returns the phases. */
+static size_t pulse_train(const float *v, size_t rows, double period, float *mean) {
+    const size_t phases = (size_t)ceil(period);
+    const size_t pulses = (size_t)((double)(rows - 1) / period);
+    memset(mean, 0, phases * sizeof *mean);
+    for (size_t k = 0; k < pulses; k++) {
+        const double at = (double)k * period;
+        const size_t i = (size_t)at;
+        const float f = (float)(at - (double)i);
+        const size_t n = i + phases + 1 <= rows ? phases : rows - 1 - i;
+        for (size_t p = 0; p < n; p++)
+            mean[p] += v[i + p] * (1.0f - f) + v[i + p + 1] * f;
+    }
+    for (size_t p = 0; p < phases && pulses; p++)
+        mean[p] /= (float)pulses;
+    return phases;
+}
+
+/* Generalised autocorrelation, |FFT|^0.5, of `count` windows; g[w][lag], unscaled. */
+static void autocorrelate(const search *s, const aur_fft *plan, size_t first, size_t count, float *lanes,
+                          float (*g)[LAGS]) {
+    const uint16_t *rows = aur_fft_rows(plan);
+    const size_t size = aur_fft_row(LENGTH) * AUR_LANES;
+    float *re = lanes, *im = re + size, *gr = im + size, *gi = gr + size;
+    memset(lanes, 0, 2 * size * sizeof *lanes);
+    for (size_t w = 0; w < count; w++) {
+        const float *v = s->onset + (first + w) * s->step;
+        float *to = (w < AUR_LANES ? re : im) + w % AUR_LANES;
+        double mean = 0.0;
+        for (size_t i = 0; i < s->window; i++)
+            mean += v[i];
+        mean /= (double)s->window;
+        for (size_t i = 0; i < s->window; i++)
+            to[aur_fft_row(i) * AUR_LANES] = v[i] - (float)mean;
+    }
+    aur_fft_forward(plan, re, im);
+    for (size_t k = 0; k <= LENGTH / 2; k++) {
+        const size_t m = (LENGTH - k) % LENGTH;
+        const float *ur = re + rows[k] * AUR_LANES, *ui = im + rows[k] * AUR_LANES;
+        const float *vr = re + rows[m] * AUR_LANES, *vi = im + rows[m] * AUR_LANES;
+        for (size_t l = 0; l < AUR_LANES; l++) {
+            const float ar = ur[l] + vr[l], ai = ui[l] - vi[l], br = ui[l] + vi[l], bi = vr[l] - ur[l];
+            const size_t to = aur_fft_row(k) * AUR_LANES + l, mirror = aur_fft_row(m) * AUR_LANES + l;
+            gr[to] = gr[mirror] = sqrtf(sqrtf(ar * ar + ai * ai));
+            gi[to] = gi[mirror] = sqrtf(sqrtf(br * br + bi * bi));
+        }
+    }
+    /* Both spectra are real and even, so the forward transform is the inverse up to scale. */
+    aur_fft_forward(plan, gr, gi);
+    for (size_t w = 0; w < count; w++) {
+        const float *from = (w < AUR_LANES ? gr : gi) + w % AUR_LANES;
+        for (size_t i = 0; i < LAGS; i++)
+            g[w][i] = from[rows[i] * AUR_LANES];
+    }
+}
+
+/* The pulse of one window, from its autocorrelation. */
+static void cast_vote(const search *s, const float *g, vote *v) {
+    float h[LAGS / 4], mean[LAGS / 4];
+    size_t peak[PEAKS], peaks = 0;
+    const size_t from = (size_t)s->shortest, to = (size_t)s->longest + 2;
+    v->lag = v->weight = 0.0;
+    if (!(g[0] > 0.0f)) return;
+    for (size_t k = from - 1; k <= to; k++)
+        h[k] = (g[k] + g[2 * k] + g[4 * k]) / g[0];
+    for (size_t k = from; k < to; k++) {
+        if (!(h[k] >= h[k - 1] && h[k] > h[k + 1] && h[k] > 0.0f)) continue;
+        size_t i = peaks < PEAKS ? peaks++ : PEAKS;
+        for (; i > 0 && h[k] > h[peak[i - 1]]; i--)
+            if (i < PEAKS) peak[i] = peak[i - 1];
+        if (i < PEAKS) peak[i] = k;
+    }
+    double top[PEAKS], spread[PEAKS], tops = 0.0, spreads = 0.0, best = -1.0;
+    size_t chosen = 0;
+    for (size_t i = 0; i < peaks; i++) {
+        const size_t phases = pulse_train(s->onset + v->start, s->window, vertex(h, peak[i]), mean);
+        double sum = 0.0, squares = 0.0, largest = 0.0;
+        for (size_t p = 0; p < phases; p++) {
+            sum += mean[p];
+            squares += (double)mean[p] * mean[p];
+            if (mean[p] > largest) largest = mean[p];
+        }
+        sum /= (double)phases;
+        tops += top[i] = largest;
+        spreads += spread[i] = squares / (double)phases - sum * sum;
+    }
+    for (size_t i = 0; i < peaks; i++) {
+        const double score = top[i] / (tops + DBL_MIN) + spread[i] / (spreads + DBL_MIN);
+        if (score > best) best = score, chosen = i;
+    }
+    if (!peaks) return;
+    v->weight = h[peak[chosen]];
+    v->lag = vertex(h, peak[chosen]);
+    /* The same peak four or two periods out, when the window holds it, gives the lag more finely. */
+    for (unsigned times = 4; times > 1; times /= 2) {
+        const double at = v->lag * times;
+        if (at >= 0.75 * (double)s->window || at + 6.0 >= LAGS) continue;
+        const size_t low = (size_t)(at - 3.0);
+        size_t k = low;
+        for (size_t i = low; i < low + 8; i++)
+            if (g[i] > g[k]) k = i;
+        if (k == low || k == low + 7) continue;
+        v->lag = vertex(g, k) / times;
+        break;
+    }
+}
+
+/* Lag and total weight of the largest group of votes that agree. */
+static double shared_lag(const vote *votes, size_t count, double *share) {
+    double best = 0.0, lag = 0.0, all = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        double weight = 0.0, sum = 0.0;
+        all += votes[i].weight;
+        for (size_t j = 0; j < count && votes[i].lag > 0.0; j++)
+            if (fabs(votes[j].lag / votes[i].lag - 1.0) < SAME_PULSE)
+                weight += votes[j].weight, sum += votes[j].weight * votes[j].lag;
+        if (weight > best) best = weight, lag = sum / weight;
+    }
+    *share = all > 0.0 ? best / all : 0.0;
+    return lag;
+}
+
+static const double ratios[] = {0.25, 1.0 / 3, 0.5, 2.0 / 3, 0.75, 1.0, 4.0 / 3, 1.5, 2.0, 3.0, 4.0};
+#define RATIOS (sizeof ratios / sizeof *ratios)
+
+/* The period of this window that stands for `ratio` times the shared pulse. */
+static double local_period(double lag, double pulse, double ratio) {
+    for (size_t i = 0; i < RATIOS; i++)
+        if (lag > 0.0 && fabs(lag / (pulse * ratios[i]) - 1.0) < 0.04) return lag / ratios[i] * ratio;
+    return pulse * ratio;
+}
+
+/* Accent on the best phase of a pulse train less the most accent half or a third of a period away. */
+static double contrast(const search *s, const vote *v, double period) {
+    float mean[LAGS / 2];
+    if (period * 1.5 > (double)s->window) return 0.0;
+    const size_t phases = pulse_train(s->accent + v->start, s->window, period, mean);
+    size_t on = 0;
+    for (size_t p = 0; p < phases; p++)
+        if (mean[p] > mean[on]) on = p;
+    double off = 0.0;
+    const double parts[] = {0.5, 1.0 / 3, 2.0 / 3};
+    for (size_t i = 0; i < 3; i++) {
+        const size_t p = (on + (size_t)(parts[i] * period + 0.5)) % phases;
+        if (mean[p] > off) off = mean[p];
+    }
+    return mean[on] - off;
+}
+
+/* Normalised correlation of a window with itself one period later. */
+static double clarity(const search *s, const vote *v) {
+    const float *x = s->onset + v->start;
+    const size_t lag = (size_t)v->lag, n = s->window - lag - 1;
+    const float f = (float)(v->lag - (double)lag);
+    double mx = 0.0, my = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double a = x[i], b = x[i + lag] * (1.0f - f) + x[i + lag + 1] * f;
+        mx += a, my += b, xx += a * a, yy += b * b, xy += a * b;
+    }
+    mx /= (double)n, my /= (double)n;
+    const double vx = xx / (double)n - mx * mx, vy = yy / (double)n - my * my;
+    if (!(vx > 0.0 && vy > 0.0)) return 0.0;
+    return aur_clamp((xy / (double)n - mx * my) / sqrt(vx * vy), 0.0, 1.0);
+}
+
+/* The octave decider: among the multiples of the pulse within range, the one whose beats are most
+ * accented against what lies between them, with a mild preference for tempi near 120. */
+static double decide(const search *s, const vote *votes, double pulse, double *alt) {
+    double best = 0.0, second = 0.0, period = pulse;
+    *alt = 0.0;
+    for (size_t i = 0; i < RATIOS; i++) {
+        const double p = pulse * ratios[i], octaves = log2(60.0 * s->rate / p / 120.0) / 1.8;
+        if (p < 0.99 * s->shortest || p > 1.01 * s->longest) continue;
+        double sum = 0.0;
+        for (size_t w = 0; w < s->votes; w++)
+            if (votes[w].lag > 0.0)
+                sum += contrast(s, votes + w, local_period(votes[w].lag, pulse, ratios[i]));
+        sum *= exp(-0.5 * octaves * octaves);
+        if (sum > best)
+            second = best, *alt = best > 0.0 ? period : 0.0, best = sum, period = p;
+        else if (sum > second)
+            second = sum, *alt = p;
+    }
+    return period;
+}
+
+static double stability(const search *s, const vote *votes, double period) {
+    double sum = 0.0;
+    size_t count = 0;
+    for (size_t w = 0; w < s->votes; w++) {
+        const vote *v = votes + w;
+        if (!(v->lag > 0.0)) continue;
+        const double octaves = log2(v->lag / period), off = octaves - floor(octaves + 0.5);
+        sum += clarity(s, v) * exp(-off * off / (2.0 * 0.04 * 0.04));
+        count++;
+    }
+    return count ? sum / (double)count : 0.0;
+}
+
+static float *floats(size_t count) {
+    return aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
+}
+
+aur_status aur_tempo_estimate(const float *onset, const float *accent, size_t rows, double row_rate,
+                              aur_tempo *out) {
+    memset(out, 0, sizeof *out);
+    if ((double)rows < SHORTEST_SECONDS * row_rate) return AUR_OK;
+    search s = {.rate = row_rate, .rows = rows};
+    s.window = (size_t)(WINDOW_SECONDS * row_rate);
+    s.step = (size_t)(STEP_SECONDS * row_rate);
+    if (s.window > rows) s.window = rows;
+    s.votes = (rows - s.window) / s.step + 1;
+    s.shortest = 60.0 * row_rate / AUR_TEMPO_FASTEST;
+    s.longest = 60.0 * row_rate / AUR_TEMPO_SLOWEST;
+    if (s.longest > 0.5 * (double)s.window) s.longest = 0.5 * (double)s.window;
+
+    float *smoothed = floats(2 * rows), *lanes = floats(4 * aur_fft_row(LENGTH) * AUR_LANES);
+    float (*g)[LAGS] = (float (*)[LAGS])floats(BATCH * LAGS);
+    vote *votes = calloc(s.votes, sizeof *votes);
+    aur_fft *plan = NULL;
+    aur_status status = aur_fft_create(LENGTH, &plan);
+    if (!smoothed || !lanes || !g || !votes) status = AUR_ENOMEM;
+    if (!status) {
+        smooth(onset, smoothed, rows, row_rate, ONSET_CUTOFF_HZ);
+        smooth(accent, smoothed + rows, rows, row_rate, ACCENT_CUTOFF_HZ);
+        s.onset = smoothed;
+        s.accent = smoothed + rows;
+        for (size_t first = 0; first < s.votes; first += BATCH) {
+            const size_t count = s.votes - first < BATCH ? s.votes - first : BATCH;
+            autocorrelate(&s, plan, first, count, lanes, g);
+            for (size_t w = 0; w < count; w++) {
+                votes[first + w].start = (first + w) * s.step;
+                cast_vote(&s, g[w], votes + first + w);
+            }
+        }
+        double share, alt;
+        const double pulse = shared_lag(votes, s.votes, &share);
+        if (pulse > 0.0) {
+            const double period = decide(&s, votes, pulse, &alt);
+            out->bpm = aur_clamp(60.0 * row_rate / period, AUR_TEMPO_SLOWEST, AUR_TEMPO_FASTEST);
+            out->alt =
+                alt > 0.0 ? aur_clamp(60.0 * row_rate / alt, AUR_TEMPO_SLOWEST, AUR_TEMPO_FASTEST) : 0.0;
+            out->stability = stability(&s, votes, period);
+            out->confidence = out->stability * share;
+        }
+    }
+    aur_fft_destroy(plan);
+    free(smoothed);
+    free(lanes);
+    free(g);
+    free(votes);
+    return status;
+}

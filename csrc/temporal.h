@@ -1,0 +1,44 @@
+/*
+ * temporal.h: onset strength, tempo, rhythm stability and transient density of one signal. This
+ * file owns the front end (samples -> rows of onset strength, onsets, active time); the decision
+ * about the tempo is tempo.h's.
+ *
+ * Input: mono, (L + R) / 2 after the 5 Hz high-pass, 8..96 kHz. Frames of about 23 ms (a power of
+ * two) every 5.8 ms start at the first sample that is not zero, so digital silence in front of a
+ * track changes nothing. Everything is measured relative to the signal itself: a gain changes no
+ * result beyond rounding.
+ *
+ * Memory: process allocates nothing but the rows it keeps: about 1.4 kB a second of signal,
+ * grown by doubling. Should that ever fail, the state remembers it, further input is dropped and
+ * aur_temporal_finish reports AUR_ENOMEM.
+ */
+#ifndef AUR_TEMPORAL_H
+#define AUR_TEMPORAL_H
+
+#include "common.h"
+
+typedef struct aur_temporal aur_temporal;
+
+typedef struct {
+    double tempo_bpm;         /* 50..210, 0 when there is no pulse to speak of */
+    double tempo_alt;         /* the best tempo at another metrical level, 0 when there is none */
+    double tempo_confidence;  /* 0..1 */
+    double rhythm_stability;  /* 0..1 */
+    double transient_density; /* onsets per second of active time / 10, clipped to 0..1 */
+    uint64_t onsets;          /* onsets counted */
+    double active_s;          /* seconds they were counted over */
+} aur_temporal_result;
+
+/* AUR_EINVAL when sample_rate is outside 8..96 kHz, AUR_ENOMEM. */
+aur_status aur_temporal_create(double sample_rate, aur_temporal **out);
+void aur_temporal_destroy(aur_temporal *state);
+void aur_temporal_reset(aur_temporal *state);
+
+/* Consumes any number of samples; results do not depend on how they are cut into calls. */
+void aur_temporal_process(aur_temporal *state, const float *mono, size_t frames);
+
+/* What the signal so far measures as, as if silence followed. Leaves the state as it was, so it is
+ * good at any prefix. AUR_ENOMEM when scratch memory, or an earlier row, could not be had. */
+aur_status aur_temporal_finish(const aur_temporal *state, aur_temporal_result *out);
+
+#endif

@@ -1,0 +1,154 @@
+"""A generated corpus of drum grids whose tempo is known, for the tempo tests and their bench.
+
+Every track is a bar of sixteenths (or twelfths) repeated on a grid, played by four synthetic voices
+with small, seeded differences in level and time. The tempo of a track is the rate of its notated
+beat: the quarter in 4/4 and 3/4, the dotted quarter in 6/8.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One bar: for each voice a string of `steps` a beat; '.' rests, x plays, o plays softly, X accents."""
+
+    steps: int
+    voices: dict[str, str]
+    swing: float = 0.0  # how late every second half beat comes, as a share of the beat
+    drift: float = 0.0  # tempo at the end over tempo at the start, minus one
+    jitter_ms: float = 1.0
+    pad: bool = False
+
+
+PATTERNS: dict[str, Pattern] = {
+    "metronome": Pattern(1, {"click": "x"}, jitter_ms=0.0),
+    "accented metronome": Pattern(1, {"click": "Xooo"}, jitter_ms=0.0),
+    "rock": Pattern(4, {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."}),
+    "half-time hats": Pattern(
+        4, {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x...x...x...x..."}
+    ),
+    "double-time hats": Pattern(
+        4, {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "xoxoxoxoxoxoxoxo"}
+    ),
+    "four on the floor": Pattern(
+        4, {"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "..x...x...x...x."}
+    ),
+    "kick and hats": Pattern(4, {"kick": "x...x...x...x...", "hat": "..X...X...X...X."}),
+    "swing": Pattern(
+        4,
+        {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o."},
+        swing=1 / 6,
+    ),
+    "jazz ride": Pattern(
+        4,
+        {"kick": "o...o...o...o...", "hat": "X...x.o.X...x.o.", "snare": "....o.......o..."},
+        swing=1 / 6,
+    ),
+    "syncopated": Pattern(
+        4, {"kick": "x..x..x...x.....", "snare": "....x..o.o..x..o", "hat": "x.x.x.x.x.x.x.x."}
+    ),
+    "syncopated kick": Pattern(
+        4, {"kick": "x.....x.x.......", "snare": "....x.......x...", "hat": "xoxoxoxoxoxoxoxo"}
+    ),
+    "waltz": Pattern(4, {"kick": "x...........", "snare": "....x...x...", "hat": "x.o.x.o.x.o."}),
+    "six-eight": Pattern(3, {"kick": "x.....", "snare": "...x..", "hat": "xooxoo"}),
+    "drift": Pattern(
+        4,
+        {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."},
+        drift=0.04,
+    ),
+    "loose": Pattern(
+        4,
+        {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."},
+        jitter_ms=12.0,
+    ),
+    "over a pad": Pattern(
+        4,
+        {"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."},
+        pad=True,
+    ),
+}
+
+TEMPI = tuple(float(t) for t in range(50, 211, 8))
+
+_GAIN = {"x": 1.0, "X": 1.4, "o": 0.5}
+_LEVEL = {"kick": 0.5, "snare": 0.35, "hat": 0.12, "click": 0.4}
+
+
+def _noise(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(n)
+
+
+def voice(name: str, sample_rate: float) -> np.ndarray:
+    """One hit of a drum, peak near 1."""
+    t = np.arange(int(0.25 * sample_rate)) / sample_rate
+    if name == "kick":
+        return np.sin(2 * np.pi * (50 * t + 70 * 0.03 * (1 - np.exp(-t / 0.03)))) * np.exp(-t / 0.07)
+    if name == "snare":
+        hiss = sosfilt(butter(2, 800, "high", fs=sample_rate, output="sos"), _noise(t.size, 1))
+        return 0.3 * hiss * np.exp(-t / 0.05) + 0.5 * np.sin(2 * np.pi * 190 * t) * np.exp(-t / 0.06)
+    if name == "hat":
+        cutoff = min(6000.0, 0.4 * sample_rate)
+        hiss = sosfilt(butter(4, cutoff, "high", fs=sample_rate, output="sos"), _noise(t.size, 2))
+        return 0.5 * hiss * np.exp(-t / 0.02)
+    return np.sin(2 * np.pi * 1500 * t) * np.exp(-t / 0.008)
+
+
+def pad(seconds: float, sample_rate: float) -> np.ndarray:
+    """A slow chord without onsets: three detuned triads that fade into each other."""
+    t = np.arange(int(seconds * sample_rate)) / sample_rate
+    out = np.zeros(t.size)
+    for i, f in enumerate((220.0, 277.2, 329.6, 165.0, 440.7)):
+        out += np.sin(2 * np.pi * f * t + i) * (1 + 0.4 * np.sin(2 * np.pi * (0.07 + 0.013 * i) * t + i))
+    fade = np.minimum(1, np.minimum(t, seconds - t) / 2.0)
+    return 0.1 * out * fade
+
+
+def beat_times(bpm: float, seconds: float, drift: float = 0.0, divisions: int = 1) -> np.ndarray:
+    """Times of the grid points, `divisions` a beat; the tempo moves linearly by `drift`, mean `bpm`."""
+    n = int(seconds * bpm / 60 * divisions * (1 + abs(drift))) + 2
+    beats = np.arange(n) / divisions
+    slope = drift * bpm / 60 / seconds
+    start = bpm / 60 * (1 - drift / 2)
+    times = beats / start if slope == 0 else (np.sqrt(start**2 + 2 * slope * beats) - start) / slope
+    return times[times < seconds]
+
+
+def track(name: str, bpm: float, seconds: float = 20.0, sample_rate: float = 44100.0) -> np.ndarray:
+    """Mono float32 of pattern `name` at `bpm`. Seeded by the name and the tempo: same call, same bits."""
+    p = PATTERNS[name]
+    rng = np.random.default_rng(zlib.crc32(f"{name} {bpm:.6f}".encode()))
+    out = np.zeros(int(seconds * sample_rate) + int(0.3 * sample_rate))
+    times = beat_times(bpm, seconds, p.drift, p.steps)
+    for name_, line in p.voices.items():
+        hit = voice(name_, sample_rate) * _LEVEL[name_]
+        for i, at in enumerate(times):
+            mark = line[i % len(line)]
+            if mark == ".":
+                continue
+            if p.steps == 4 and i % 4 >= 2:
+                at += p.swing * 60 / bpm
+            at = max(0.0, at + 1e-3 * p.jitter_ms * rng.standard_normal())
+            k = round(at * sample_rate)
+            out[k : k + hit.size] += _GAIN[mark] * rng.uniform(0.85, 1.15) * hit
+    out = out[: int(seconds * sample_rate)]
+    if p.pad:
+        out += pad(seconds, sample_rate)
+    return out.astype(np.float32)
+
+
+def corpus(tempi: tuple[float, ...] = TEMPI, **kw: float) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Every pattern at every tempo: (pattern, bpm, mono). The beat of 6/8 stops at 140, where its
+    eighths reach seven a second."""
+    for name in PATTERNS:
+        for bpm in tempi:
+            if name == "six-eight" and bpm > 140:
+                continue
+            yield name, bpm, track(name, bpm, **kw)
