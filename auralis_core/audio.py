@@ -1,0 +1,506 @@
+"""Audio files in and out. The only user of soundfile, and the only place samples are interleaved.
+
+Everything leaves here as float32 C-contiguous ``(channels, frames)``, exactly as the decoder gave
+it: no resampling, no clean-up of NaN or infinities. What a sample means is decided elsewhere.
+
+Where libsndfile (1.2.2) is not to be trusted, this file is, and ``tests/core/test_audio.py`` shows
+each case on a real file:
+
+- soundfile seeks after every read, which breaks the bit reservoir of MPEG-2 MP3 files: `_Stream`
+  reads straight on.
+- the second seek on one Ogg Vorbis handle lands up to 1000 frames off, and lossy codecs need the
+  packets before the target: such files are reopened, entered `PRE_ROLL` frames early and decoded
+  up to the target.
+- an MP3 without a length in its first frame is estimated from that frame's bit rate, up to eight
+  times too long, or cut short: its frames are counted and libsndfile is told (`mpeg.py`). A FLAC
+  stream without a length is decoded once to count it.
+- PCM with less data than the header promises is shortened silently: the promise is read back from
+  libsndfile's log, so that every truncated file ends in the same `AudioReadError`. Ogg carries no
+  promise; a cut Ogg file is a shorter file.
+- float to integer conversion floors (k/32768 above one half comes back as k − 1): quantisation is
+  done here, and PCM that passes through untouched is written back bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from .errors import AudioFormatError, AudioReadError, AuralisError
+from .mpeg import MeasuredMpeg
+
+MAX_CHANNELS = 8
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8000, 192000
+
+#: Most frames handed to the decoder at once: 512 KiB of stereo, so the copy stays in cache.
+BLOCK = 65536
+
+#: Frames decoded and dropped before the target of a seek in a lossy file: more than the longest
+#: Vorbis block (8192), the Opus convergence time (80 ms) and the MP3 bit reservoir (9 × 1152).
+PRE_ROLL = 16384
+
+#: File suffix to libsndfile format, for writing.
+FORMATS = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".mp3": "MP3",
+    ".aiff": "AIFF",
+    ".aif": "AIFF",
+    ".au": "AU",
+    ".caf": "CAF",
+    ".w64": "W64",
+    ".rf64": "RF64",
+}
+
+#: What lossy and odd subtypes become when the target format cannot hold them.
+_FALLBACK_SUBTYPES = {
+    "WAV": "PCM_24",
+    "FLAC": "PCM_24",
+    "OGG": "VORBIS",
+    "MP3": "MPEG_LAYER_III",
+}
+
+_PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+_LOSSY = ("VORBIS", "OPUS", "MPEG")
+
+# A length field at or above this was written by a program that did not know the length.
+_UNKNOWN_BYTES = 0x7FFFE000
+_PROMISE = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a file says it holds. `format` and `subtype` are libsndfile's names."""
+
+    path: str
+    frames: int
+    sample_rate: int
+    channels: int
+    format: str
+    subtype: str
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
+    """A SoundFile that reads straight on instead of seeking to where it already is."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class AudioReader:
+    """Reads one file from any frame in blocks of any size; the same frame is always the same bits.
+
+    Not for two threads at once.
+
+    Parameters
+    ----------
+    path : path-like
+        A regular file in any format libsndfile decodes.
+
+    Raises
+    ------
+    AudioReadError
+        Missing, unreadable, not audio.
+    AudioFormatError
+        Empty, more than 8 channels, or a rate outside 8–192 kHz.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._position = 0
+        self._damage: str | None = None
+        self._mpeg: MeasuredMpeg | None = None
+        try:
+            # Non-blocking, so that opening a pipe by mistake returns and can be refused.
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as e:
+            raise AudioReadError(e.strerror or "cannot be opened", self._path) from e
+        self._file: _Stream | None = None
+        try:
+            mode = os.fstat(self._fd)
+            if not stat.S_ISREG(mode.st_mode):
+                raise AudioReadError("not a regular file", self._path)
+            if mode.st_size == 0:
+                raise AudioFormatError("the file is empty", self._path)
+            self._file = self._open()
+            if self._file.format == "MP3":
+                self._mpeg = MeasuredMpeg.of(self._fd)
+                if self._mpeg is not None:
+                    self._file.close()
+                    self._file = self._open()
+            self.info = self._describe(self._file)
+        except AuralisError:
+            self.close()
+            raise
+        self._scratch = np.empty((0, self.info.channels), np.float32)
+
+    def _open(self) -> _Stream:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        try:
+            return _Stream(self._mpeg or self._fd, closefd=False)
+        except soundfile.LibsndfileError as e:
+            raise AudioReadError(f"cannot be decoded: {_reason(e)}", self._path) from e
+
+    def _describe(self, file: _Stream) -> AudioInfo:
+        if file.channels > MAX_CHANNELS:
+            raise AudioFormatError(f"{file.channels} channels are more than {MAX_CHANNELS}", self._path)
+        if not MIN_SAMPLE_RATE <= file.samplerate <= MAX_SAMPLE_RATE:
+            raise AudioFormatError(f"sample rate {file.samplerate} Hz is outside 8–192 kHz", self._path)
+        frames = self._length(file)
+        if frames == 0:
+            raise AudioFormatError("the file holds no audio frames", self._path)
+        return AudioInfo(self._path, frames, file.samplerate, file.channels, file.format, file.subtype)
+
+    def _length(self, file: _Stream) -> int:
+        """Frames the file promises; what libsndfile reports, where that is known to be right."""
+        frames: int = file.frames
+        if frames >= 1 << 62:
+            return self._count(self._open())
+        promise = _PROMISE.search(file.extra_info)
+        if promise and frames > 0:
+            # AIFF counts the eight bytes in front of its samples.
+            promised, present = (int(x) - 8 * (promise[0].lstrip()[0] == "S") for x in promise.groups())
+            if present < promised < _UNKNOWN_BYTES:
+                width = present // frames
+                frames = promised // width if width else promised * frames // present
+        return frames
+
+    def _count(self, file: _Stream) -> int:
+        buffer = np.empty((BLOCK, file.channels), np.float32)
+        frames = 0
+        with file:
+            while (k := self._decode(file, buffer)) > 0:
+                frames += k
+        # The descriptor is shared with the handle in use, which goes back to its start.
+        if self._file is not None:
+            self._file.close()
+        self._file = self._open()
+        return frames
+
+    @property
+    def frames(self) -> int:
+        """Length in frames."""
+        return self.info.frames
+
+    @property
+    def sample_rate(self) -> int:
+        """Frames per second."""
+        return self.info.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Samples per frame."""
+        return self.info.channels
+
+    def tell(self) -> int:
+        """The frame the next `read` starts at."""
+        return self._position
+
+    def read(self, frames: int) -> NDArray[np.float32]:
+        """Decode the next frames.
+
+        Parameters
+        ----------
+        frames : int
+            How many are wanted, ≥ 0.
+
+        Returns
+        -------
+        ndarray, float32 (channels, k)
+            k ≤ `frames`; less only at the end of the file or just before an error, 0 only at the end.
+
+        Raises
+        ------
+        AudioReadError
+            The decoder stopped before the promised end; everything decodable was delivered before.
+        """
+        if frames < 0:
+            raise ValueError("frames must not be negative")
+        file = self._stream
+        wanted = min(frames, self.info.frames - self._position)
+        out = np.empty((self.info.channels, wanted), np.float32)
+        done = 0
+        while done < wanted:
+            n = min(wanted - done, BLOCK)
+            if self.info.channels == 1:
+                k = self._decode(file, out[0, done : done + n, None])
+            else:
+                if len(self._scratch) < n:
+                    self._scratch = np.empty((n, self.info.channels), np.float32)
+                k = self._decode(file, self._scratch[:n])
+                out[:, done : done + k] = self._scratch[:k].T
+            done += k
+            if k < n:
+                break
+        self._position += done
+        if done < wanted:
+            if done == 0:
+                kind = "truncated" if self._damage is None else f"damaged or truncated ({self._damage})"
+                raise AudioReadError(
+                    f"{kind}: decoding stopped at frame {self._position} of {self.info.frames}", self._path
+                )
+            out = np.ascontiguousarray(out[:, :done])
+        return out
+
+    @property
+    def _stream(self) -> _Stream:
+        if self._file is None:
+            raise ValueError("the reader is closed")
+        return self._file
+
+    def _decode(self, file: _Stream, buffer: NDArray[np.float32]) -> int:
+        """Fill `buffer` (frames, channels) as far as the decoder gets."""
+        if self._damage is not None:
+            return 0
+        before = file.tell()
+        try:
+            return len(file.read(len(buffer), out=buffer))
+        except soundfile.LibsndfileError as e:
+            # A decoder that meets damage keeps its position. What it finds after the damage would
+            # land at the wrong frame, so nothing after it is delivered.
+            self._damage = _reason(e)
+            done: int = file.tell() - before
+            return max(0, min(done, len(buffer)))
+
+    def seek(self, frame: int) -> None:
+        """Continue at `frame`, 0 ≤ `frame` ≤ `frames`, exactly as if everything before had been read."""
+        if not 0 <= frame <= self.info.frames:
+            raise ValueError(f"frame {frame} is outside 0…{self.info.frames}")
+        if frame == self._position:
+            return
+        self._damage = None
+        if self.info.subtype.startswith(_LOSSY):
+            self._stream.close()
+            self._file = self._open()
+            start = max(0, frame - PRE_ROLL)
+            if start > 0:
+                self._enter(start)
+            self._position = start
+            while self._position < frame:
+                if self.read(min(frame - self._position, BLOCK)).shape[1] == 0:
+                    break
+        else:
+            self._enter(frame)
+            self._position = frame
+
+    def _enter(self, frame: int) -> None:
+        try:
+            self._stream.seek(frame)
+        except soundfile.LibsndfileError as e:
+            raise AudioReadError(f"cannot seek to frame {frame}: {_reason(e)}", self._path) from e
+
+    def close(self) -> None:
+        """Release the file; closing twice is allowed."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+
+def probe(path: str | PathLike[str]) -> AudioInfo:
+    """What the file at `path` holds; raises as :class:`AudioReader` does."""
+    with AudioReader(path) as reader:
+        return reader.info
+
+
+def blocks(path: str | PathLike[str], frames: int = BLOCK) -> Iterator[NDArray[np.float32]]:
+    """The whole file, in order, as blocks (channels, ≤ `frames`)."""
+    if frames <= 0:
+        raise ValueError("frames must be positive")
+    with AudioReader(path) as reader:
+        while (block := reader.read(frames)).shape[1] > 0:
+            yield block
+
+
+class AudioWriter:
+    """Writes one file block by block; the name appears only when the file is complete.
+
+    Used as a context manager it keeps the file on success and leaves nothing behind on an error.
+    Integer formats are quantised by rounding to nearest and clipped at full scale.
+
+    Parameters
+    ----------
+    path : path-like
+        Replaced atomically if it exists.
+    sample_rate, channels : int
+    format : str, optional
+        libsndfile's name; by default from the suffix of `path`.
+    subtype : str, optional
+        For example ``PCM_16``, ``PCM_24``, ``FLOAT``; by default the format's own default.
+    dither : bool
+        Add triangular noise of two steps peak to peak before quantising to 16 bits or fewer. For
+        processed audio only: untouched samples stay bit-identical without it. The noise is the same
+        in every run.
+
+    Raises
+    ------
+    ValueError
+        The suffix names no format, or the format cannot hold the subtype, rate or channel count.
+    AudioReadError
+        The folder is missing or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        sample_rate: int,
+        channels: int,
+        format: str | None = None,
+        subtype: str | None = None,
+        *,
+        dither: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.format = format or format_for(path)
+        self.subtype = subtype or soundfile.default_subtype(self.format)
+        self.channels = channels
+        if self.subtype is None or not soundfile.check_format(self.format, self.subtype):
+            raise ValueError(f"subtype {self.subtype} does not exist in {self.format}")
+        bits = _PCM_BITS.get(self.subtype)
+        self._bits = bits
+        self._dither = np.random.default_rng(0) if dither and bits is not None and bits <= 16 else None
+        try:
+            fd, self._temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        except OSError as e:
+            raise AudioReadError(f"cannot be written: {e.strerror}", self.path) from e
+        self._fd = fd
+        try:
+            self._file: soundfile.SoundFile = soundfile.SoundFile(
+                fd, "w", sample_rate, channels, self.subtype, format=self.format, closefd=False
+            )
+        except (soundfile.LibsndfileError, ValueError, TypeError) as e:
+            os.close(fd)
+            os.unlink(self._temporary)
+            raise ValueError(
+                f"{self.format} {self.subtype} cannot hold {channels} channels at {sample_rate} Hz"
+            ) from e
+        self._open = True
+
+    def write(self, x: NDArray[np.float32]) -> None:
+        """Append a block, float32 (channels, frames)."""
+        if x.ndim != 2 or x.shape[0] != self.channels:
+            raise ValueError(f"x must have shape ({self.channels}, frames), got {x.shape}")
+        for start in range(0, x.shape[1], BLOCK):
+            block = np.ascontiguousarray(x[:, start : start + BLOCK].T)
+            try:
+                self._file.write(self._quantise(block))
+            except soundfile.LibsndfileError as e:
+                raise AudioReadError(f"cannot be written: {_reason(e)}", self.path) from e
+
+    def _quantise(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        if self._bits is None:
+            return x
+        full = float(1 << (self._bits - 1))
+        y = x.astype(np.float64) * full
+        if self._dither is not None:
+            uniform = self._dither.random((*x.shape, 2), np.float32)
+            y += uniform[..., 0]
+            y -= uniform[..., 1]
+        np.clip(np.rint(y, out=y), -full, full - 1, out=y)
+        if self._bits == 16:
+            return y.astype(np.int16)
+        return y.astype(np.int32) << (32 - self._bits)
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._file.close()
+            os.fsync(self._fd)
+            os.fchmod(self._fd, 0o666 & ~_umask())
+            os.replace(self._temporary, self.path)
+        except (OSError, soundfile.LibsndfileError) as e:
+            Path(self._temporary).unlink(missing_ok=True)
+            raise AudioReadError(f"cannot be written: {e}", self.path) from e
+        finally:
+            os.close(self._fd)
+
+    def discard(self) -> None:
+        """Drop everything written; the name at `path` is untouched."""
+        if not self._open:
+            return
+        self._open = False
+        self._file.close()
+        os.close(self._fd)
+        Path(self._temporary).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def write(
+    path: str | PathLike[str], x: NDArray[np.float32], sample_rate: int, subtype: str | None = None
+) -> None:
+    """Write a whole signal, float32 (channels, frames), as :class:`AudioWriter` does."""
+    with AudioWriter(path, sample_rate, x.shape[0], subtype=subtype) as writer:
+        writer.write(x)
+
+
+def format_for(path: str | PathLike[str]) -> str:
+    """The format the suffix of `path` stands for; `ValueError` when there is none."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"the suffix {suffix!r} names no audio format; known: {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def subtype_for(path: str | PathLike[str], source: AudioInfo) -> str:
+    """The subtype that keeps the bit depth of `source` in a file called `path`, or the nearest there is."""
+    name = format_for(path)
+    if os.fspath(path).lower().endswith(".opus"):
+        return "OPUS"
+    if source.subtype.startswith("PCM_") or source.subtype in ("FLOAT", "DOUBLE"):
+        for subtype in (source.subtype, {"PCM_U8": "PCM_S8", "PCM_S8": "PCM_U8"}.get(source.subtype)):
+            if subtype and soundfile.check_format(name, subtype):
+                return subtype
+    return _FALLBACK_SUBTYPES.get(name) or str(soundfile.default_subtype(name))
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).strip().rstrip(".") or "unknown error"
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
