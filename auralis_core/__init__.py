@@ -1,5 +1,8 @@
 """Auralis: measure a track once, decide what it needs, make it sound better."""
 
+from . import lwrp
+from .chain import Chain
+from .crossfade import crossfade
 from .errors import (
     AudioFormatError,
     AudioReadError,
@@ -8,6 +11,8 @@ from .errors import (
     FingerprintError,
     SidecarError,
 )
+from .plan import PRESETS, MasteringPlan, bypass_plan, plan, standard_plan
+from .render import Renderer, render_array
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Dimension, Fingerprint
 
 __version__ = "0.1.0"
@@ -15,12 +20,22 @@ __version__ = "0.1.0"
 __all__ = [
     "DIMENSIONS",
     "FINGERPRINT_VERSION",
+    "PRESETS",
     "AudioFormatError",
     "AudioReadError",
     "AuralisError",
+    "Chain",
     "DatasetError",
     "Dimension",
     "Fingerprint",
     "FingerprintError",
+    "MasteringPlan",
+    "Renderer",
     "SidecarError",
+    "bypass_plan",
+    "crossfade",
+    "lwrp",
+    "plan",
+    "render_array",
+    "standard_plan",
 ]

@@ -107,9 +107,59 @@ cdef extern from "temporal.h" nogil:
 # features.h
 
 # lwrp.h
+cdef extern from "lwrp.h" nogil:
+    ctypedef enum aur_region:
+        AUR_COMPRESSED_LOUD
+        AUR_DYNAMIC_LOUD
+        AUR_QUIET
+    ctypedef struct aur_decision:
+        aur_region region
+        double expansion
+        double gain_db
+    aur_status aur_lwrp_decide(double lufs, double crest_db, aur_decision *out)
+    aur_status aur_lwrp_decide_many(const double *lufs, const double *crest_db, aur_decision *out, size_t n)
 
 # crossfade.h
+cdef extern from "crossfade.h" nogil:
+    ctypedef enum aur_fade_law:
+        AUR_FADE_EQUAL_GAIN
+        AUR_FADE_EQUAL_POWER
+        AUR_FADE_CORRELATION
+    double aur_crossfade_correlation(const float *const *a, const float *const *b, unsigned channels,
+                                     size_t frames)
+    void aur_crossfade(aur_fade_law law, double r, const float *const *a, const float *const *b,
+                       float *const *out, unsigned channels, size_t start, size_t frames, size_t length)
 
 # limiter.h
 
 # chain.h
+cdef extern from "chain.h" nogil:
+    enum:
+        AUR_CHAIN_MAX_BANDS
+    ctypedef enum aur_eq_kind:
+        AUR_EQ_PEAKING
+        AUR_EQ_LOW_SHELF
+        AUR_EQ_HIGH_SHELF
+    ctypedef struct aur_eq_band:
+        aur_eq_kind kind
+        double f0
+        double q
+        double gain_db
+    ctypedef struct aur_chain_params:
+        double fill
+        unsigned bands
+        aur_eq_band *band
+        double gain_db
+        int level
+        double level_target
+        double level_strength
+        double width
+        int limit
+        double ceiling_db
+    ctypedef struct aur_chain:
+        pass
+    aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
+                                aur_chain **out)
+    void aur_chain_destroy(aur_chain *state)
+    size_t aur_chain_latency(const aur_chain *state)
+    void aur_chain_process(aur_chain *state, const float *const *x, float *const *y, size_t frames)

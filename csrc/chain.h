@@ -1,0 +1,59 @@
+/*
+ * chain.h: everything mastering does to the samples of one track, as one state with one latency:
+ *
+ *   restore (multiband fill) -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
+ *
+ * Restore comes first because the damage it undoes happened to the waveform as it is in the file.
+ * The limiter is inside, so that a crossfade between two chains mixes signals that are both under
+ * their ceilings, and a fade to or from the dry signal is exactly that.
+ *
+ * Parameters are fixed for the life of a chain. To change them, run a new chain beside the old one
+ * on the same samples and crossfade. A stage whose parameters mean "nothing" is skipped, and with
+ * every stage skipped the output is the input, delayed, bit for bit (samples that are not finite
+ * become 0 on every path).
+ *
+ * Latency: aur_chain_latency() frames, the same for every set of parameters at one sample rate.
+ * Chunking never changes an output bit.
+ */
+#ifndef AUR_CHAIN_H
+#define AUR_CHAIN_H
+
+#include "biquad.h"
+#include "common.h"
+
+#define AUR_CHAIN_MAX_BANDS 12u
+
+typedef enum { AUR_EQ_PEAKING = 0, AUR_EQ_LOW_SHELF = 1, AUR_EQ_HIGH_SHELF = 2 } aur_eq_kind;
+
+typedef struct {
+    aur_eq_kind kind;
+    double f0, q, gain_db; /* Hz; > 0; 0 dB skips the band */
+} aur_eq_band;
+
+typedef struct {
+    double fill; /* multiband fill: dB of gain per dB the fast level is over the slow one; 0 = off */
+    unsigned bands;
+    aur_eq_band band[AUR_CHAIN_MAX_BANDS];
+    double gain_db;        /* static; 0 = off */
+    int level;             /* 1 = slow leveller towards level_target_lufs */
+    double level_target;   /* LUFS */
+    double level_strength; /* 0..1, share of its correction that is applied */
+    double width;          /* factor on the side signal of channels 1 and 2; 1 = off */
+    int limit;             /* 1 = true-peak limiter at ceiling_db (dBTP) */
+    double ceiling_db;
+} aur_chain_params;
+
+typedef struct aur_chain aur_chain;
+
+/* AUR_EINVAL for more than AUR_MAX_CHANNELS channels or AUR_CHAIN_MAX_BANDS bands, a rate outside
+ * 8..192 kHz, or a number that is not finite. */
+aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
+                            aur_chain **out);
+void aur_chain_destroy(aur_chain *state);
+
+size_t aur_chain_latency(const aur_chain *state);
+
+/* in and out may be the same. */
+void aur_chain_process(aur_chain *state, const float *const *in, float *const *out, size_t frames);
+
+#endif
