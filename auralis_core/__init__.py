@@ -11,6 +11,7 @@ from .errors import (
     FingerprintError,
     SidecarError,
 )
+from .meter import Meter
 from .plan import PRESETS, MasteringPlan, bypass_plan, plan, standard_plan
 from .render import Renderer, render_array
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Dimension, Fingerprint
@@ -30,6 +31,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintError",
     "MasteringPlan",
+    "Meter",
     "Renderer",
     "SidecarError",
     "bypass_plan",

@@ -1,5 +1,6 @@
 #include "truepeak.h"
 
+#include "peak.h"
 #include "simd.h"
 
 #include <stdlib.h>
@@ -128,39 +129,20 @@ void aur_truepeak_reset(aur_truepeak *state) {
     memset(state->history, 0, sizeof state->history);
 }
 
-/* Non-negative floats order as their bits do, and integer maxima vectorise without relaxing any
- * floating-point rule. Infinity and NaN come out above every finite value. */
-static uint32_t peak_bits(const float *x, size_t n) {
-    uint32_t peak = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bits &= 0x7fffffffu;
-        peak = (int32_t)bits > (int32_t)peak ? bits : peak;
-    }
-    return peak;
-}
-
-static float from_bits(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Appends up to BLOCK frames (silence after them) to the history in work, keeps the new history, and
  * returns the peak of all of it. */
 static float gather(float *restrict history, const float *restrict in, size_t frames, float *restrict work) {
     memcpy(work, history, HISTORY * sizeof *work);
     memcpy(work + HISTORY, in, frames * sizeof *work);
     memset(work + HISTORY + frames, 0, (BLOCK - frames) * sizeof *work);
-    uint32_t peak = peak_bits(work, HISTORY + BLOCK);
-    if (peak >= 0x7f800000u) {
+    uint32_t peak = aur_peak_bits(work, HISTORY + BLOCK);
+    if (peak >= AUR_PEAK_INFINITE) {
         for (size_t i = 0; i < HISTORY + BLOCK; i++)
             if (!isfinite(work[i])) work[i] = 0.0f;
-        peak = peak_bits(work, HISTORY + BLOCK);
+        peak = aur_peak_bits(work, HISTORY + BLOCK);
     }
     memcpy(history, work + frames, HISTORY * sizeof *work);
-    return from_bits(peak);
+    return aur_peak_value(peak);
 }
 
 void aur_truepeak_process(aur_truepeak *s, const float *const *in, size_t frames) {
@@ -171,7 +153,7 @@ void aur_truepeak_process(aur_truepeak *s, const float *const *in, size_t frames
             const float peak = gather(s->history[c], in[c] + done, n, work);
             if (peak * s->bound > s->maximum) {
                 s->envelope(&s->taps, work, values);
-                const float top = from_bits(peak_bits(values, n));
+                const float top = aur_peak_value(aur_peak_bits(values, n));
                 if (top > s->maximum) s->maximum = top;
             }
             done += n;
@@ -200,7 +182,7 @@ void aur_truepeak_envelope(aur_truepeak *s, const float *const *in, float *out, 
                     values[0][i] = values[1][i] > values[0][i] ? values[1][i] : values[0][i];
         }
         memcpy(out + done, values[0], n * sizeof *out);
-        const float top = from_bits(peak_bits(values[0], n));
+        const float top = aur_peak_value(aur_peak_bits(values[0], n));
         if (top > s->maximum) s->maximum = top;
         done += n;
     }

@@ -1,0 +1,334 @@
+#include "loudness.h"
+
+#include "peak.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TENS = 10,        /* 10 ms rows in 100 ms */
+    MOMENTARY = 4,    /* 100 ms sums in a gating block */
+    SHORT_TERM = 30,  /* in a short-term window */
+    TAIL = 15,        /* of silence after the programme, for the loudness range */
+    RUN = 512,        /* frames filtered at a time at most */
+    FIRST_ROOM = 8192 /* 100 ms sums there is room for from the start */
+};
+
+/* Two channels side by side. */
+typedef double pair __attribute__((vector_size(16)));
+
+typedef struct {
+    pair shelf_b0, shelf_b1, shelf_b2, shelf_a1, shelf_a2, pass_a1, pass_a2;
+} weighting;
+
+typedef struct {
+    pair shelf[2], pass[2]; /* direct form II: the all-pole signals, newest first */
+    pair energy;            /* of the row so far */
+} lane;
+
+struct aur_loudness {
+    weighting k;
+    lane lanes[AUR_MAX_CHANNELS / 2];
+    double weights[AUR_MAX_CHANNELS]; /* the squared gain of the high-pass included */
+    unsigned channels;
+    double rate;
+
+    uint64_t frame, row, row_end;   /* absolute: next frame, its row, first frame of the row after */
+    double rows[TENS];              /* energy of the last 10 rows, by row % 10 */
+    double sums[SHORT_TERM * TENS]; /* 100 ms energy that ends with each of the last 300 rows */
+    double momentary_max, short_term_max;
+
+    double *history, *scratch; /* 100 ms energies on the 100 ms grid; scratch of the same size */
+    size_t count, room;
+};
+
+static double loudness(double power) {
+    return power > 0.0 ? aur_power_db(power) - 0.691 : -INFINITY;
+}
+
+/* BS.1770-5 gives two sections at 48 kHz only; these analogue prototypes reproduce them and hold at
+ * every rate. Returns the gain of the high-pass numerator over [1, -2, 1]. */
+static double design(weighting *k, double rate, unsigned flags) {
+    const double f = 1681.974450955533, q = 0.7071752369554196, vh = aur_from_db(3.999843853973347);
+    const double vb = pow(vh, 0.4996667741545416), t = tan(AUR_PI * f / rate), d = 1.0 + t / q + t * t;
+    k->shelf_b0 = (pair){0} + (vh + vb * t / q + t * t) / d;
+    k->shelf_b1 = (pair){0} + 2.0 * (t * t - vh) / d;
+    k->shelf_b2 = (pair){0} + (vh - vb * t / q + t * t) / d;
+    k->shelf_a1 = (pair){0} + 2.0 * (t * t - 1.0) / d;
+    k->shelf_a2 = (pair){0} + (1.0 - t / q + t * t) / d;
+
+    const double pf = 38.13547087602444, pq = 0.5003270373238773;
+    const double u = tan(AUR_PI * pf / rate), e = 1.0 + u / pq + u * u;
+    k->pass_a1 = (pair){0} + 2.0 * (u * u - 1.0) / e;
+    k->pass_a2 = (pair){0} + (1.0 - u / pq + u * u) / e;
+    const double v = tan(AUR_PI * pf / 48000.0);
+    return flags & AUR_LOUDNESS_UNSCALED ? 1.0 : (1.0 + v / pq + v * v) / e;
+}
+
+static void default_weights(unsigned channels, double *weights) {
+    for (unsigned c = 0; c < channels; c++)
+        weights[c] = 1.0;
+    switch (channels) {
+    case 4:
+        weights[2] = weights[3] = 1.41;
+        break; /* L R Ls Rs */
+    case 5:
+        weights[3] = weights[4] = 1.41;
+        break; /* L R C Ls Rs */
+    case 6:
+        weights[3] = 0.0, weights[4] = weights[5] = 1.41;
+        break; /* L R C LFE Ls Rs */
+    case 7:
+        weights[3] = 0.0, weights[5] = weights[6] = 1.41;
+        break; /* L R C LFE Cs Ls Rs */
+    case 8:
+        weights[3] = 0.0, weights[6] = weights[7] = 1.41;
+        break; /* L R C LFE Lb Rb Ls Rs */
+    }
+}
+
+aur_status aur_loudness_create(double sample_rate, unsigned channels, const double *weights, unsigned flags,
+                               aur_loudness **out) {
+    if (!(sample_rate >= 8000.0 && sample_rate <= 384000.0)) return AUR_EINVAL;
+    if (channels < 1 || channels > AUR_MAX_CHANNELS || flags & ~AUR_LOUDNESS_UNSCALED) return AUR_EINVAL;
+    if (weights)
+        for (unsigned c = 0; c < channels; c++)
+            if (!(weights[c] >= 0.0 && isfinite(weights[c]))) return AUR_EINVAL;
+    aur_loudness *s = calloc(1, sizeof *s);
+    if (!s) return AUR_ENOMEM;
+    s->rate = sample_rate;
+    s->channels = channels;
+    const double gain = design(&s->k, sample_rate, flags);
+    default_weights(channels, s->weights);
+    if (weights) memcpy(s->weights, weights, channels * sizeof *weights);
+    for (unsigned c = 0; c < channels; c++)
+        s->weights[c] *= gain * gain;
+    s->room = FIRST_ROOM;
+    s->history = malloc(2 * s->room * sizeof *s->history);
+    if (!s->history) {
+        free(s);
+        return AUR_ENOMEM;
+    }
+    s->scratch = s->history + s->room;
+    aur_loudness_reset(s);
+    *out = s;
+    return AUR_OK;
+}
+
+aur_status aur_loudness_clone(const aur_loudness *state, aur_loudness **out) {
+    aur_loudness *s = malloc(sizeof *s);
+    double *history = malloc(2 * state->room * sizeof *history);
+    if (!s || !history) {
+        free(s);
+        free(history);
+        return AUR_ENOMEM;
+    }
+    *s = *state;
+    s->history = history;
+    s->scratch = history + s->room;
+    memcpy(history, state->history, s->count * sizeof *history);
+    *out = s;
+    return AUR_OK;
+}
+
+void aur_loudness_destroy(aur_loudness *state) {
+    if (state) free(state->history);
+    free(state);
+}
+
+/* Rows begin at the nearest frame to every 10 ms. */
+static uint64_t row_begin(const aur_loudness *s, uint64_t row) {
+    return (uint64_t)floor((double)row * s->rate / 100.0 + 0.5);
+}
+
+void aur_loudness_reset(aur_loudness *s) {
+    memset(s->lanes, 0, sizeof s->lanes);
+    memset(s->rows, 0, sizeof s->rows);
+    memset(s->sums, 0, sizeof s->sums);
+    s->frame = s->row = 0;
+    s->row_end = row_begin(s, 1);
+    s->momentary_max = s->short_term_max = 0.0;
+    s->count = 0;
+}
+
+aur_status aur_loudness_reserve(aur_loudness *s, size_t frames) {
+    const double needed = (double)s->count + 2.0 + (double)frames * 10.0 / s->rate;
+    if (needed <= (double)s->room) return AUR_OK;
+    const double room = needed + (double)s->room;
+    if (room > 4294967296.0) return AUR_ENOMEM; /* 13 years */
+    double *history = malloc(2 * (size_t)room * sizeof *history);
+    if (!history) return AUR_ENOMEM;
+    memcpy(history, s->history, s->count * sizeof *history);
+    free(s->history);
+    s->room = (size_t)room;
+    s->history = history;
+    s->scratch = history + s->room;
+    return AUR_OK;
+}
+
+static void weigh(const weighting *k, lane *state, const float *restrict left, const float *restrict right,
+                  size_t frames) {
+    lane s = *state;
+    for (size_t i = 0; i < frames; i++) {
+        const pair x = {left[i], right[i]};
+        const pair w = (x - k->shelf_a2 * s.shelf[1]) - k->shelf_a1 * s.shelf[0];
+        const pair y = (k->shelf_b1 * s.shelf[0] + k->shelf_b2 * s.shelf[1]) + k->shelf_b0 * w;
+        s.shelf[1] = s.shelf[0];
+        s.shelf[0] = w;
+        const pair v = (y - k->pass_a2 * s.pass[1]) - k->pass_a1 * s.pass[0];
+        const pair z = (v - s.pass[0]) - (s.pass[0] - s.pass[1]);
+        s.pass[1] = s.pass[0];
+        s.pass[0] = v;
+        s.energy += z * z;
+    }
+    *state = s;
+}
+
+/* The sum of `count` 100 ms energies, 100 ms apart, the last of which ends with the last whole row. */
+static double window(const aur_loudness *s, int count) {
+    double sum = 0.0;
+    for (uint64_t i = 1, n = SHORT_TERM * TENS; i <= (uint64_t)count; i++)
+        sum += s->sums[(s->row + n - 1 - (i - 1) * TENS) % n];
+    return sum / (0.1 * count * s->rate);
+}
+
+static void finish_row(aur_loudness *s) {
+    double energy = 0.0;
+    for (unsigned c = 0; c < s->channels; c++)
+        energy += s->weights[c] * s->lanes[c / 2].energy[c % 2];
+    for (unsigned p = 0; p < AUR_MAX_CHANNELS / 2; p++)
+        s->lanes[p].energy = (pair){0};
+
+    s->rows[s->row % TENS] = energy;
+    double sum = 0.0;
+    for (int i = 0; i < TENS; i++)
+        sum += s->rows[i];
+    s->sums[s->row % (SHORT_TERM * TENS)] = sum;
+    s->row++;
+    s->row_end = row_begin(s, s->row + 1);
+    if (s->row % TENS == 0) s->history[s->count++] = sum;
+
+    const double momentary = window(s, MOMENTARY), short_term = window(s, SHORT_TERM);
+    if (momentary > s->momentary_max) s->momentary_max = momentary;
+    if (short_term > s->short_term_max) s->short_term_max = short_term;
+}
+
+/* The samples themselves when all are finite, otherwise a copy with the others at 0. */
+static const float *finite(const float *in, size_t frames, float *copy) {
+    if (aur_peak_bits(in, frames) < AUR_PEAK_INFINITE) return in;
+    for (size_t i = 0; i < frames; i++)
+        copy[i] = isfinite(in[i]) ? in[i] : 0.0f;
+    return copy;
+}
+
+aur_status aur_loudness_process(aur_loudness *s, const float *const *in, size_t frames) {
+    const aur_status status = aur_loudness_reserve(s, frames);
+    if (status != AUR_OK) return status;
+    const aur_fpenv env = aur_flush_denormals();
+    float copies[2][RUN];
+    for (size_t done = 0; done < frames;) {
+        size_t n = frames - done < RUN ? frames - done : RUN;
+        if (n > s->row_end - s->frame) n = (size_t)(s->row_end - s->frame);
+        for (unsigned c = 0; c < s->channels; c += 2) {
+            const float *left = finite(in[c] + done, n, copies[0]);
+            const float *right = c + 1 < s->channels ? finite(in[c + 1] + done, n, copies[1]) : left;
+            weigh(&s->k, &s->lanes[c / 2], left, right, n);
+        }
+        done += n;
+        s->frame += n;
+        if (s->frame == s->row_end) finish_row(s);
+    }
+    aur_restore_denormals(env);
+    return AUR_OK;
+}
+
+double aur_loudness_momentary(const aur_loudness *s) {
+    return loudness(window(s, MOMENTARY));
+}
+double aur_loudness_short_term(const aur_loudness *s) {
+    return loudness(window(s, SHORT_TERM));
+}
+double aur_loudness_momentary_max(const aur_loudness *s) {
+    return loudness(s->momentary_max);
+}
+double aur_loudness_short_term_max(const aur_loudness *s) {
+    return loudness(s->short_term_max);
+}
+
+static const double ABSOLUTE_GATE = 1.1724653045822981e-7; /* the power of -70 LUFS */
+
+/* Everything before the first whole block, ungated. */
+static double ungated(const aur_loudness *s) {
+    double energy = 0.0;
+    for (unsigned c = 0; c < s->channels; c++)
+        energy += s->weights[c] * s->lanes[c / 2].energy[c % 2];
+    for (size_t i = 0; i < s->count; i++)
+        energy += s->history[i];
+    for (uint64_t row = s->count * TENS; row < s->row; row++)
+        energy += s->rows[row % TENS];
+    return s->frame ? loudness(energy / (double)s->frame) : -INFINITY;
+}
+
+double aur_loudness_integrated(const aur_loudness *s) {
+    if (s->count < MOMENTARY) return ungated(s);
+    const double *h = s->history, scale = 1.0 / (0.1 * MOMENTARY * s->rate);
+    double gate = ABSOLUTE_GATE, mean = 0.0;
+    for (int pass = 0; pass < 2; pass++) {
+        double sum = 0.0;
+        size_t blocks = 0;
+        for (size_t i = 0; i + MOMENTARY <= s->count; i++) {
+            const double power = ((h[i] + h[i + 1]) + (h[i + 2] + h[i + 3])) * scale;
+            if (power > gate) sum += power, blocks++;
+        }
+        if (blocks == 0) return -INFINITY;
+        mean = sum / (double)blocks;
+        gate = mean * 0.1 > ABSOLUTE_GATE ? mean * 0.1 : ABSOLUTE_GATE;
+    }
+    return loudness(mean);
+}
+
+/* Fills the scratch with the gated short-term powers of windows from the 100 ms sum `first` on, the
+ * last of which reaches `tail` sums of silence beyond the end, and returns how many there are. */
+static size_t gated_short_term(const aur_loudness *s, size_t first, size_t tail) {
+    const double scale = 1.0 / (0.1 * SHORT_TERM * s->rate);
+    double *powers = s->scratch, sum = 0.0;
+    size_t n = 0, kept = 0;
+    for (size_t i = first; i + SHORT_TERM <= s->count + tail; i++) {
+        double power = 0.0;
+        for (size_t j = i; j < i + SHORT_TERM && j < s->count; j++)
+            power += s->history[j];
+        power *= scale;
+        if (power > ABSOLUTE_GATE) sum += powers[n++] = power;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (powers[i] > sum / (double)n * 0.01) powers[kept++] = powers[i];
+    return kept;
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double aur_loudness_range(const aur_loudness *s) {
+    const size_t n = gated_short_term(s, 0, TAIL);
+    if (n == 0) return 0.0;
+    qsort(s->scratch, n, sizeof *s->scratch, ascending);
+    const size_t low = (size_t)((double)(n - 1) * 0.10 + 0.5), high = (size_t)((double)(n - 1) * 0.95 + 0.5);
+    return aur_power_db(s->scratch[high] / s->scratch[low]);
+}
+
+double aur_loudness_variation(const aur_loudness *s) {
+    size_t first = 0;
+    while (first < s->count && s->history[first] <= ABSOLUTE_GATE * 0.1 * s->rate)
+        first++;
+    const size_t n = gated_short_term(s, first, 0);
+    double mean = 0.0, variance = 0.0;
+    for (size_t i = 0; i < n; i++)
+        mean += s->scratch[i] = aur_power_db(s->scratch[i]);
+    for (size_t i = 0; i < n; i++) {
+        const double d = s->scratch[i] - mean / (double)n;
+        variance += d * d;
+    }
+    return n ? sqrt(variance / (double)n) : 0.0;
+}
