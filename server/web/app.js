@@ -1,0 +1,229 @@
+// The page: joins the player, the library and the panels, and turns clicks and keys into commands.
+
+import { $, define, el } from "./dom.js";
+import { showFingerprint } from "./fingerprint.js";
+import { Library } from "./library.js";
+import { Player } from "./player.js";
+import { drawWhy, forgetMoment, showDecision, showMoment } from "./why.js";
+import { clock, label, number, presetWords, trouble } from "./words.js";
+
+const SEEK_STEP_S = 5;
+const INTENSITY_STEP = 5;
+const DEFAULT_PRESETS = ["adaptive", "gentle", "warm", "bright", "punchy"];
+
+const socketUrl = new URL("ws", location.href);
+socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+const player = new Player(socketUrl);
+const library = new Library();
+let scrubbing = false; // the listener holds the seek bar
+
+drawWhy();
+showPresets(DEFAULT_PRESETS);
+library.load();
+requestAnimationFrame(frame);
+
+// --- what the player says
+
+player.addEventListener("hello", ({ detail }) => showPresets(detail.presets ?? DEFAULT_PRESETS));
+player.addEventListener("track", ({ detail: track }) => {
+  $("title").textContent = track.title;
+  $("artist").textContent = [track.artist, track.album].filter(Boolean).join(" · ") || "Unknown artist";
+  document.title = `${track.title} · Auralis`;
+  $("duration").textContent = clock(track.duration);
+  $("seek").disabled = false;
+  $("seek").max = track.duration;
+  silence();
+  forgetMoment();
+  showFingerprint(track.id);
+});
+player.addEventListener("params", ({ detail }) => {
+  showDecision(detail);
+  $("applied").textContent = detail.bypass ? "off" : detail.standard ? "standard" : "";
+});
+player.addEventListener("chunk", ({ detail }) => showMoment(detail));
+player.addEventListener("progress", ({ detail }) => {
+  if (detail.status !== "ready" && detail.status !== "failed") return;
+  library.measured(detail.track_id, detail.status);
+  if (detail.track_id === player.track?.id) showFingerprint(detail.track_id);
+});
+player.addEventListener("change", showState);
+player.addEventListener("ended", () => go(1));
+player.addEventListener("trouble", ({ detail }) => complain(trouble(detail)));
+player.addEventListener("connection", ({ detail: { up } }) => {
+  const link = $("link");
+  link.textContent = up ? "Connected" : "Connection lost, reconnecting…";
+  link.classList.toggle("down", !up);
+  if (!up) complain("The connection to the server was lost. Trying to get it back…", "offline");
+  else if ($("notice").dataset.about === "offline") silence();
+  if (up && !library.first) library.load();
+});
+
+// --- what the listener does
+
+library.addEventListener("choose", ({ detail }) => player.play(detail));
+library.addEventListener("trouble", ({ detail }) => complain(trouble(detail)));
+$("toggle").addEventListener("click", toggle);
+$("previous").addEventListener("click", () => go(-1));
+$("next").addEventListener("click", () => go(1));
+$("ab").addEventListener("click", compare);
+$("help").addEventListener("click", () => $("keys").showModal());
+$("notice").querySelector("button").addEventListener("click", silence);
+$("seek").addEventListener("input", () => (scrubbing = true));
+$("seek").addEventListener("change", () => {
+  scrubbing = false;
+  player.seek(Number($("seek").value));
+});
+$("intensity").addEventListener("input", () => setIntensity(Number($("intensity").value)));
+$("volume").addEventListener("input", () => setVolume(Number($("volume").value)));
+for (const button of document.querySelectorAll("[data-show]")) {
+  button.addEventListener("click", () => show(button.dataset.show));
+}
+document.addEventListener("keydown", key);
+
+function toggle() {
+  if (player.playing) player.pause();
+  else if (player.track) player.resume();
+  else if (library.first) player.play(library.first);
+}
+
+function go(by) {
+  const track = library.neighbour(player.track, by);
+  if (track) player.play(track);
+}
+
+function compare() {
+  player.set({ bypass: !player.settings.bypass });
+}
+
+let pendingIntensity = 0;
+function setIntensity(percent) {
+  const value = Math.min(Math.max(percent, 0), 100);
+  $("intensity").value = value;
+  $("intensity-value").textContent = `${value} %`;
+  clearTimeout(pendingIntensity); // a dragged slider sends ten changes a second, not hundreds
+  pendingIntensity = setTimeout(() => player.set({ intensity: value / 100 }), 100);
+}
+
+function setVolume(percent) {
+  $("volume").value = percent;
+  player.volume = (percent / 100) ** 2; // loudness follows the slider about evenly
+}
+
+let loud = 100; // what to come back to after mute
+function mute() {
+  const now = Number($("volume").value);
+  if (now > 0) loud = now;
+  setVolume(now > 0 ? 0 : loud);
+}
+
+function show(view) {
+  document.body.dataset.view = view;
+  for (const button of document.querySelectorAll("[data-show]")) {
+    button.setAttribute("aria-pressed", button.dataset.show === view);
+  }
+}
+
+const KEYS = {
+  " ": toggle,
+  ArrowLeft: () => player.seek(player.seconds - SEEK_STEP_S),
+  ArrowRight: () => player.seek(player.seconds + SEEK_STEP_S),
+  ArrowUp: () => library.move(-1),
+  ArrowDown: () => library.move(1),
+  b: compare,
+  m: mute,
+  "[": () => setIntensity(Number($("intensity").value) - INTENSITY_STEP),
+  "]": () => setIntensity(Number($("intensity").value) + INTENSITY_STEP),
+  "/": () => $("search").focus(),
+  "?": () => $("keys").showModal(),
+};
+
+function key(event) {
+  const { target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+  const typing = target.matches("input:not([type=range]):not([type=radio])");
+  if (typing && event.key === "Escape") target.blur();
+  if (typing) return;
+  const own = target.matches("input") ? event.key.startsWith("Arrow") : event.key === " " && target.matches("button");
+  if (own) return; // a slider's arrows and a button's space are theirs
+  const preset = $("presets").querySelectorAll("input")[Number(event.key) - 1];
+  let act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (event.shiftKey && event.key === "ArrowLeft") act = () => go(-1);
+  if (event.shiftKey && event.key === "ArrowRight") act = () => go(1);
+  if (preset) act = () => preset.click();
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+// --- what the page shows
+
+function showPresets(names) {
+  const { preset } = player.settings;
+  $("presets").replaceChildren(
+    ...names.map((name) => {
+      const input = el("input", { type: "radio", name: "preset", value: name });
+      input.checked = name === preset;
+      input.addEventListener("change", () => player.set({ preset: name }));
+      return el("label", {}, input, el("span", {}, label(name)));
+    }),
+  );
+  $("preset-words").textContent = presetWords(preset);
+}
+
+function showState() {
+  const { playing, track, settings } = player;
+  document.body.classList.toggle("playing", playing);
+  $("toggle").setAttribute("aria-label", playing ? "Pause" : "Play");
+  $("ab").setAttribute("aria-checked", !settings.bypass);
+  $("previous").disabled = !library.neighbour(track, -1);
+  $("next").disabled = !library.neighbour(track, 1);
+  $("preset-words").textContent = presetWords(settings.preset);
+  const chosen = $("presets").querySelector(`input[value="${CSS.escape(settings.preset)}"]`);
+  if (chosen) chosen.checked = true;
+  library.mark(track, playing);
+}
+
+function frame() {
+  const { track, seconds, bufferedSeconds } = player;
+  if (track && !scrubbing) {
+    const bar = $("seek");
+    const part = (s) => `${(100 * Math.min(1, s / track.duration)).toFixed(2)}%`;
+    bar.value = seconds;
+    bar.style.setProperty("--played", part(seconds));
+    bar.style.setProperty("--held", part(seconds + bufferedSeconds));
+  } else if (track) {
+    $("seek").style.setProperty("--played", `${(100 * $("seek").value) / track.duration}%`);
+  }
+  if (track) {
+    const at = scrubbing ? Number($("seek").value) : seconds;
+    const text = clock(at);
+    if ($("elapsed").textContent !== text) {
+      $("elapsed").textContent = text;
+      $("seek").setAttribute("aria-valuetext", `${text} of ${clock(track.duration)}`);
+      showStats();
+    }
+  }
+  requestAnimationFrame(frame);
+}
+
+function showStats() {
+  const { firstSoundMs, changeMs, sink } = player.stats;
+  define($("stats"), [
+    ["Held ahead", number(player.bufferedSeconds, 1, "s")],
+    ["Interruptions", String(player.underruns)],
+    ["First sound after", number(firstSoundMs, 0, "ms")],
+    ["Change heard after", number(changeMs, 0, "ms")],
+    ["Device latency", number(player.deviceLatencyMs, 0, "ms")],
+    ["Output", sink],
+  ]);
+}
+
+function complain(words, about = "") {
+  $("notice").dataset.about = about;
+  $("notice").querySelector("span").textContent = words;
+  $("notice").hidden = false;
+}
+
+function silence() {
+  $("notice").hidden = true;
+}

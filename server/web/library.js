@@ -1,0 +1,120 @@
+// The list of tracks: fetch, search, show, move through. Says which track was chosen; plays nothing.
+
+import { $, el } from "./dom.js";
+import { clock } from "./words.js";
+
+const PAGE = 100;
+const TYPING_MS = 150;
+const STATES = { pending: "Not measured yet", failed: "Could not be measured" };
+
+/** Events: `choose` (detail: the row of /api/tracks), `trouble`. */
+export class Library extends EventTarget {
+  #tracks = [];
+  #total = 0;
+  #query = "";
+  #current = null;
+  #request = null; // aborts the fetch a newer one replaces
+  #timer = 0;
+
+  constructor() {
+    super();
+    $("search").addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.load(), TYPING_MS);
+    });
+    $("search").form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.load();
+    });
+    $("more").addEventListener("click", () => this.#fetch(this.#tracks.length));
+    $("tracks").addEventListener("click", ({ target }) => this.#choose(target.closest("button")));
+  }
+
+  /** Fetch the list anew for what the search box says. */
+  load() {
+    this.#query = $("search").value.trim();
+    return this.#fetch(0);
+  }
+
+  /** The track `by` places after `track` in the list, if there is one. */
+  neighbour(track, by) {
+    const at = this.#tracks.findIndex(({ id }) => id === track?.id);
+    return at < 0 ? undefined : this.#tracks[at + by];
+  }
+
+  get first() {
+    return this.#tracks[0];
+  }
+
+  /** Mark `track` as the one that plays. */
+  mark(track, playing) {
+    this.#current = track;
+    for (const button of $("tracks").querySelectorAll("button")) {
+      const current = Number(button.dataset.id) === track?.id;
+      button.toggleAttribute("aria-current", current);
+      button.classList.toggle("playing", current && playing);
+    }
+  }
+
+  /** A fingerprint arrived or failed. */
+  measured(id, state) {
+    const track = this.#tracks.find((candidate) => candidate.id === id);
+    if (!track) return;
+    track.fingerprint = state;
+    $("tracks").querySelector(`[data-id="${id}"]`)?.closest("li").replaceWith(this.#row(track));
+  }
+
+  /** Move the focus `by` rows from where it is. */
+  move(by) {
+    const buttons = [...$("tracks").querySelectorAll("button")];
+    const at = buttons.indexOf(document.activeElement);
+    const current = buttons.findIndex((button) => button.hasAttribute("aria-current"));
+    const to = at >= 0 ? at + by : Math.max(0, current);
+    buttons[Math.min(Math.max(to, 0), buttons.length - 1)]?.focus();
+  }
+
+  async #fetch(offset) {
+    this.#request?.abort();
+    const { signal } = (this.#request = new AbortController());
+    const query = new URLSearchParams({ search: this.#query, limit: PAGE, offset });
+    try {
+      const response = await fetch(`api/tracks?${query}`, { signal });
+      if (!response.ok) throw new Error(response.statusText);
+      const { total, tracks } = await response.json();
+      this.#total = total;
+      this.#tracks = offset ? [...this.#tracks, ...tracks] : tracks;
+      this.#show();
+    } catch (error) {
+      if (error.name !== "AbortError") this.dispatchEvent(new CustomEvent("trouble", { detail: { code: "library" } }));
+    }
+  }
+
+  #show() {
+    $("tracks").replaceChildren(...this.#tracks.map((track) => this.#row(track)));
+    $("count").textContent = this.#total === 1 ? "1 track" : `${this.#total} tracks`;
+    $("more").hidden = this.#tracks.length >= this.#total;
+    $("empty").hidden = this.#total > 0;
+    $("empty").textContent = this.#query ? `Nothing matches “${this.#query}”.` : "No music here yet.";
+  }
+
+  #row(track) {
+    const { id, title, artist, album, duration, fingerprint } = track;
+    const state = STATES[fingerprint];
+    const by = [artist, album].filter(Boolean).join(" · ");
+    const button = el(
+      "button",
+      { type: "button", "data-id": id },
+      el("span", { class: "bars", "aria-hidden": "true" }, el("i"), el("i"), el("i")),
+      el("span", { class: "what" }, el("b", {}, title), el("span", { class: "soft" }, by || "Unknown artist")),
+      state ? el("span", { class: `state ${fingerprint}`, title: state }, el("span", { class: "hidden" }, state)) : "",
+      el("span", { class: "length soft" }, clock(duration)),
+    );
+    button.toggleAttribute("aria-current", id === this.#current?.id);
+    return el("li", {}, button);
+  }
+
+  #choose(button) {
+    const track = this.#tracks.find(({ id }) => id === Number(button?.dataset.id));
+    if (track) this.dispatchEvent(new CustomEvent("choose", { detail: track }));
+  }
+}

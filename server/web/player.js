@@ -1,0 +1,297 @@
+// One listener: what should play, how, and where it is. Joins the connection to a sink; draws nothing.
+
+import { Connection } from "./connection.js";
+import { readHeader } from "./frame.js";
+import { createSink, prepare } from "./sink.js";
+
+const BUFFER_S = 4;
+const LEAD_MS = 500;
+const TICK_MS = 100;
+const PAUSE_FADE_S = 0.015;
+
+/**
+ * Events, all with their data in `detail`: `hello`, `connection` ({up, retryMs}), `track`, `params`,
+ * `chunk` (when its audio sounds), `progress`, `change` (play state or settings), `ended`, `trouble`
+ * (an error with a code).
+ */
+export class Player extends EventTarget {
+  settings = { preset: "adaptive", intensity: 1, bypass: false };
+  track = null; // the library's row of what plays
+  playing = false; // what the listener wants
+  stats = { sink: "–", firstSoundMs: null, changeMs: null };
+
+  #connection;
+  #rooms = new Map(); // sample rate → {context, fader, kind: Promise}
+  #room = null;
+  #volume = 1;
+  #stream = null; // {id, epoch, rate, frames}
+  #sink = null;
+  #early = []; // what came for the sink before it was ready
+  #map = { at_frame: 0, track_frame: 0 };
+  #chunks = []; // decision records of audio that has not sounded yet
+  #target = null; // {seconds, epoch} of a start or seek not heard yet; epoch null until it is known
+  #asked = null; // when the play or change being waited for was asked
+  #credit = "";
+  #finished = false;
+
+  constructor(url) {
+    super();
+    const greeting = { protocol: 1, formats: ["f32le"], lead_ms: LEAD_MS, max_buffer_ms: BUFFER_S * 1000 };
+    this.#connection = new Connection(url, greeting);
+    this.#connection.addEventListener("up", () => this.#up());
+    this.#connection.addEventListener("down", ({ detail }) => this.#emit("connection", { up: false, retryMs: detail }));
+    this.#connection.addEventListener("audio", ({ detail }) => this.#audio(detail));
+    this.#connection.addEventListener("message", ({ detail }) => this.#message(detail));
+    setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Start `track` (a row of /api/tracks). Call it from a click or a key: browsers demand that for sound. */
+  async play(track, seconds = 0) {
+    const { context, fader } = this.#enter(track.sample_rate);
+    context.resume();
+    fader.gain.cancelScheduledValues(context.currentTime);
+    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
+    this.track = track;
+    this.playing = true;
+    this.#finished = false;
+    this.#target = { seconds, epoch: null };
+    this.#asked = { what: "firstSoundMs", at: performance.now(), ready: (state) => state.running };
+    this.#emit("track", track);
+    this.#emit("change");
+    const { preset, intensity, bypass } = this.settings;
+    const data = { track_id: track.id, preset, intensity, start_seconds: seconds };
+    try {
+      await this.#connection.request(bypass ? "play_normal" : "play_enhanced", data);
+    } catch (error) {
+      if (this.track !== track) return;
+      this.#stopped();
+      this.#trouble(error);
+    }
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    const { context, fader } = this.#room;
+    fader.gain.setTargetAtTime(0, context.currentTime, PAUSE_FADE_S / 3);
+    setTimeout(() => this.playing || context.suspend(), 2000 * PAUSE_FADE_S);
+    this.#connection.send("pause");
+    this.#emit("change");
+  }
+
+  resume() {
+    if (this.playing || !this.track) return;
+    if (this.#finished || !this.#stream) {
+      this.play(this.track, this.#finished ? 0 : this.seconds);
+      return;
+    }
+    this.playing = true;
+    const { context, fader } = this.#room;
+    context.resume();
+    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
+    this.#connection.send("resume");
+    this.#emit("change");
+  }
+
+  seek(seconds) {
+    if (!this.track) return;
+    const to = Math.min(Math.max(seconds, 0), Math.max(0, this.track.duration - 0.05));
+    if (this.#finished || !this.#stream) {
+      this.play(this.track, to);
+      return;
+    }
+    const target = { seconds: to, epoch: null };
+    this.#target = target;
+    this.#request("seek", { seconds: to }).then(
+      ({ epoch }) => (target.epoch = epoch),
+      () => this.#target === target && (this.#target = null),
+    );
+  }
+
+  /** Change any of preset, intensity and bypass, now and for what is played later. */
+  set(change) {
+    Object.assign(this.settings, change);
+    this.#emit("change");
+    if (!this.#stream || this.#finished) return;
+    const asked = { what: "changeMs", at: performance.now(), ready: () => false };
+    this.#asked = asked;
+    this.#request("set", change).then(
+      ({ generation }) => (asked.ready = (state) => state.running && state.generation >= generation),
+      () => {},
+    );
+  }
+
+  set volume(volume) {
+    this.#volume = volume;
+    if (this.playing) this.#room.fader.gain.setTargetAtTime(volume, this.#room.context.currentTime, 0.01);
+  }
+
+  get volume() {
+    return this.#volume;
+  }
+
+  /** Where the listener is in the track. */
+  get seconds() {
+    if (this.#target) return this.#target.seconds;
+    if (!this.#stream || !this.#sink) return 0;
+    const { position } = this.#sink.state();
+    return Math.max(0, position - this.#map.at_frame + this.#map.track_frame) / this.#stream.rate;
+  }
+
+  /** Seconds received and not heard yet. */
+  get bufferedSeconds() {
+    return this.#sink && this.#stream ? this.#sink.state().held / this.#stream.rate : 0;
+  }
+
+  get underruns() {
+    return this.#sink?.state().underruns ?? 0;
+  }
+
+  /** What the device adds after the sink, in milliseconds, as far as the browser knows. */
+  get deviceLatencyMs() {
+    const context = this.#room?.context;
+    return context ? 1000 * (context.outputLatency || context.baseLatency || 0) : null;
+  }
+
+  /** The context for a sample rate; made once, inside the first click that needs it. */
+  #enter(sampleRate) {
+    if (!this.#rooms.has(sampleRate)) {
+      const context = new AudioContext({ sampleRate, latencyHint: "playback" });
+      const fader = new GainNode(context, { gain: this.#volume });
+      fader.connect(context.destination);
+      this.#rooms.set(sampleRate, { context, fader, kind: prepare(context) });
+    }
+    const room = this.#rooms.get(sampleRate);
+    if (this.#room && this.#room !== room) {
+      this.#room.context.suspend();
+      this.#dropSink();
+    }
+    this.#room = room;
+    return room;
+  }
+
+  #up() {
+    this.#emit("connection", { up: true });
+    if (this.track && this.#stream && !this.#finished) {
+      const { playing, seconds } = this;
+      this.#stream = null;
+      if (playing) this.play(this.track, seconds);
+    }
+  }
+
+  #message({ type, data }) {
+    switch (type) {
+      case "hello":
+        return this.#emit("hello", data);
+      case "audio_stream_start":
+        return this.#start(data);
+      case "track_start":
+        this.#map = data;
+        return;
+      case "clear":
+        return this.#clear(data);
+      case "params":
+        return this.#emit("params", data);
+      case "chunk":
+        this.#chunks.push(data);
+        return;
+      case "fingerprint_progress":
+        return this.#emit("progress", data);
+      case "audio_stream_end":
+        if (data.stream === this.#stream?.id && data.reason === "error") this.#stopped();
+        return;
+      case "error":
+        return this.#trouble(data);
+    }
+  }
+
+  async #start({ stream, epoch, sample_rate: rate, channels, total_frames: frames }) {
+    this.#dropSink();
+    this.#stream = { id: stream, epoch, rate, frames };
+    this.#chunks = [];
+    if (this.#target) this.#target.epoch = epoch;
+    const room = this.#enter(rate);
+    const kind = await room.kind;
+    if (this.#stream?.id !== stream) return;
+    this.stats.sink = kind;
+    this.#sink = createSink(kind, room.context, room.fader, channels, BUFFER_S);
+    for (const late of this.#early.splice(0)) late(this.#sink);
+  }
+
+  #audio(buffer) {
+    const header = readHeader(buffer);
+    if (header.stream === this.#stream?.id) this.#toSink((sink) => sink.push(buffer, header));
+  }
+
+  #clear({ stream, epoch, keep_until: keepUntil }) {
+    if (stream !== undefined && stream !== this.#stream?.id) return;
+    this.#stream.epoch = epoch;
+    this.#chunks = this.#chunks.filter(({ at_frame: at }) => keepUntil !== null && at <= keepUntil);
+    this.#toSink((sink) => sink.clear(epoch, keepUntil ?? null));
+  }
+
+  #toSink(action) {
+    if (this.#sink) action(this.#sink);
+    else this.#early.push(action);
+  }
+
+  #dropSink() {
+    this.#sink?.close();
+    this.#sink = null;
+    this.#early = [];
+    this.#credit = "";
+  }
+
+  #tick() {
+    if (!this.#sink || !this.#stream) return;
+    const state = this.#sink.state();
+    if (this.#asked?.ready(state)) {
+      this.stats[this.#asked.what] = Math.round(performance.now() - this.#asked.at);
+      this.#asked = null;
+    }
+    const target = this.#target;
+    if (target && target.epoch !== null && state.running && state.epoch >= target.epoch) this.#target = null;
+    while (this.#chunks.length && this.#chunks[0].at_frame <= state.position) {
+      this.#emit("chunk", this.#chunks.shift());
+    }
+    const credit = {
+      upto: state.position + Math.round(BUFFER_S * this.#stream.rate),
+      played: state.position,
+      underruns: state.underruns,
+      epoch: Math.max(0, state.epoch),
+    };
+    if (JSON.stringify(credit) !== this.#credit) {
+      this.#credit = JSON.stringify(credit);
+      this.#connection.send("credit", credit);
+    }
+    if (state.ended && !this.#finished) {
+      this.#stopped();
+      this.#finished = true;
+      this.#emit("ended");
+    }
+  }
+
+  #stopped() {
+    this.playing = false;
+    this.#stream = null;
+    this.#target = null;
+    this.#emit("change");
+  }
+
+  async #request(type, data) {
+    try {
+      return await this.#connection.request(type, data);
+    } catch (error) {
+      this.#trouble(error);
+      throw error;
+    }
+  }
+
+  #trouble({ code, message }) {
+    this.#emit("trouble", { code, message });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

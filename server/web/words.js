@@ -1,0 +1,90 @@
+// Numbers and codes in words a listener understands.
+
+const MINUS = "−";
+
+/** 75.4 → "1:15". */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (n) => String(n).padStart(2, "0");
+  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/** A number with a real minus sign; "–" for what is not known. */
+export function number(value, digits = 1, unit = "", signed = false) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const text = Math.abs(value).toFixed(digits);
+  const zero = Number(text) === 0;
+  const sign = value < 0 && !zero ? MINUS : signed && !zero ? "+" : "";
+  return `${sign}${text}${unit && ` ${unit}`}`;
+}
+
+/** A fingerprint value in the unit its dimension declares. */
+export function measure(value, { name, unit }) {
+  if (unit === "fraction") return number(100 * value, 1, "%");
+  if (unit === "BPM") return value ? number(value, 1, "BPM") : "none";
+  if (unit === "ratio" || unit === "correlation") return number(value, 2);
+  return number(value, 1, unit === name ? "" : unit);
+}
+
+/** "spectral_centroid" → "Spectral centroid". */
+export function label(name) {
+  const known = {
+    lufs: "Loudness",
+    crest_db: "Crest",
+    bass_mid_ratio: "Bass to mid",
+    tempo_bpm: "Tempo",
+    dynamic_range_variation: "Range variation",
+  };
+  const text = known[name] ?? name.replace(/_(pct|std)$/, "").replaceAll("_", " ");
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+export const REGIONS = {
+  compressed_loud: "Loud and flattened",
+  dynamic_loud: "Loud and alive",
+  quiet: "Room to spare",
+};
+
+const PRESETS = {
+  adaptive: "Does what the track needs and nothing else.",
+  gentle: "The same idea at half strength, and a little quieter.",
+  warm: "More body below, a softer top.",
+  bright: "More presence and air.",
+  punchy: "Firmer bass, more of the transients given back, a touch louder.",
+};
+export const presetWords = (name) => PRESETS[name] ?? "";
+
+/** What is being done to the track, in two sentences at most. */
+export function story({ decision, bypass, intensity, preset }) {
+  if (bypass) return "You are hearing the original, bit for bit. Press B to go back to the enhanced sound.";
+  if (intensity === 0) return "Intensity is at zero, so the original passes through, bit for bit.";
+  if (!decision) return "Still listening: until this track has been measured, a careful standard setting plays.";
+  const { region, expansion, gain_db: gain } = decision;
+  if (region === "compressed_loud") {
+    return (
+      "This master was made loud by flattening its peaks. Auralis opens them up again " +
+      `(expansion ${number(expansion, 2)}) and adds no loudness (${number(gain, 1, "dB", true)}).`
+    );
+  }
+  if (region === "dynamic_loud") {
+    return preset === "adaptive" || preset === "gentle"
+      ? "Loud, and its transients are intact. There is nothing to repair, so every sample passes untouched."
+      : "Loud, and its transients are intact. There is nothing to repair; only the preset’s own colour is added.";
+  }
+  const lift = gain > 0.05 ? `lifts it by ${number(gain, 1, "dB")}` : gain < -0.05 ? `lowers it by ${number(-gain, 1, "dB")}` : "keeps its level";
+  return `There is headroom here. Auralis ${lift}, rounds off what is out of balance, and keeps every peak below full scale.`;
+}
+
+const TROUBLE = {
+  unreadable: "This file can no longer be read. It may have been moved, changed or deleted.",
+  unknown_track: "This track is no longer in the library.",
+  offline: "There is no connection to the server. It will be back as soon as the server is.",
+  shutting_down: "The server is shutting down.",
+  busy: "The server is busy. Try again in a moment.",
+  no_stream: "Nothing is playing, so there was nothing to change.",
+  internal: "Something went wrong inside the server. Its log has the details.",
+  no_sound: "This browser would not start its sound output.",
+  library: "The library could not be loaded.",
+};
+export const trouble = ({ code, message }) => TROUBLE[code] ?? message ?? "Something went wrong.";
