@@ -26,7 +26,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -38,6 +37,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from .atomic import Replacement
 from .errors import AudioFormatError, AudioReadError, AuralisError
 from .mpeg import MeasuredMpeg
 
@@ -392,17 +392,15 @@ class AudioWriter:
         self._bits = bits
         self._dither = np.random.default_rng(0) if dither and bits is not None and bits <= 16 else None
         try:
-            fd, self._temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            self._target = Replacement(path)
         except OSError as e:
             raise AudioReadError(f"cannot be written: {e.strerror}", self.path) from e
-        self._fd = fd
         try:
             self._file: soundfile.SoundFile = soundfile.SoundFile(
-                fd, "w", sample_rate, channels, self.subtype, format=self.format, closefd=False
+                self._target.fd, "w", sample_rate, channels, self.subtype, format=self.format, closefd=False
             )
         except (soundfile.LibsndfileError, ValueError, TypeError) as e:
-            os.close(fd)
-            os.unlink(self._temporary)
+            self._target.discard()
             raise ValueError(
                 f"{self.format} {self.subtype} cannot hold {channels} channels at {sample_rate} Hz"
             ) from e
@@ -440,14 +438,10 @@ class AudioWriter:
         self._open = False
         try:
             self._file.close()
-            os.fsync(self._fd)
-            os.fchmod(self._fd, 0o666 & ~_umask())
-            os.replace(self._temporary, self.path)
+            self._target.commit()
         except (OSError, soundfile.LibsndfileError) as e:
-            Path(self._temporary).unlink(missing_ok=True)
+            self._target.discard()
             raise AudioReadError(f"cannot be written: {e}", self.path) from e
-        finally:
-            os.close(self._fd)
 
     def discard(self) -> None:
         """Drop everything written; the name at `path` is untouched."""
@@ -455,8 +449,7 @@ class AudioWriter:
             return
         self._open = False
         self._file.close()
-        os.close(self._fd)
-        Path(self._temporary).unlink(missing_ok=True)
+        self._target.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -498,9 +491,3 @@ def subtype_for(path: str | PathLike[str], source: AudioInfo) -> str:
 
 def _reason(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).strip().rstrip(".") or "unknown error"
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

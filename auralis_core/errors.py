@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from os import PathLike, fspath
+from typing import Literal
+
+SidecarFault = Literal["missing", "stale", "damaged", "unwritable"]
 
 
 class AuralisError(Exception):
@@ -38,7 +41,13 @@ class FingerprintError(AuralisError):
 
 
 class SidecarError(AuralisError):
-    """A `.25d` file is missing, stale, damaged or cannot be written."""
+    """A `.25d` file is missing, stale, damaged or cannot be written; `kind` is that word."""
+
+    def __init__(
+        self, message: str, path: str | PathLike[str] | None = None, kind: SidecarFault = "damaged"
+    ) -> None:
+        super().__init__(message, path)
+        self.kind: SidecarFault = kind
 
 
 class DatasetError(AuralisError):
