@@ -216,8 +216,10 @@ def _kick(seconds: float, decay_s: float, low: float) -> Signal:
     return np.asarray((body + click) * np.minimum((seconds - t) / 0.01, 1), np.float32)
 
 
-def _hit(rng: np.random.Generator, seconds: float, decay_s: float, low: float, tone: float) -> Signal:
-    noise = _noise(rng, seconds, low, 12000)
+def _hit(
+    rng: np.random.Generator, seconds: float, decay_s: float, low: float, tone: float, high: float = 12000
+) -> Signal:
+    noise = _noise(rng, seconds, low, high)
     t = np.arange(noise.size) / SAMPLE_RATE
     ring = tone * np.sin(2 * math.pi * 195 * t) * np.exp(-t / 0.04)
     return np.asarray((noise * np.exp(-t / decay_s) + ring) * np.minimum((seconds - t) / 0.01, 1), np.float32)
@@ -227,9 +229,9 @@ DRUMS: dict[str, Callable[[np.random.Generator], Signal]] = {
     "kick": lambda rng: _kick(0.45, 0.13, 46),
     "thump": lambda rng: _kick(0.15, 0.028, 62),
     "snare": lambda rng: _hit(rng, 0.35, 0.07, 900, 0.5),
-    "crack": lambda rng: _hit(rng, 0.2, 0.03, 1500, 0.4),
+    "crack": lambda rng: _hit(rng, 0.2, 0.03, 1200, 0.4, 8000),
     "hat": lambda rng: _hit(rng, 0.12, 0.03, 7000, 0.0),
-    "tick": lambda rng: _hit(rng, 0.06, 0.008, 4000, 0.0),
+    "tick": lambda rng: _hit(rng, 0.06, 0.008, 3500, 0.0, 8000),
 }
 
 
