@@ -7,11 +7,9 @@
  * own, so that everything below the first pass runs in the first-level cache. What radix 8 leaves
  * over (4 or 4 * 4) is done by radix 4.
  */
-typedef void kernel(const aur_fft *plan, float *re, float *im);
-
 struct aur_fft {
     size_t length;
-    kernel *forward;
+    void (*forward)(const aur_fft *, float *, float *);
     uint16_t *rows;
     float *twiddles;
 };
@@ -119,25 +117,7 @@ AUR_INLINE void forward(const aur_fft *plan, float *re, float *im) {
     }
 }
 
-static void forward_baseline(const aur_fft *p, float *re, float *im) {
-    forward(p, re, im);
-}
-#ifdef AUR_X86
-AUR_TARGET_AVX2 static void forward_avx2(const aur_fft *p, float *re, float *im) {
-    forward(p, re, im);
-}
-AUR_TARGET_AVX512 static void forward_avx512(const aur_fft *p, float *re, float *im) {
-    forward(p, re, im);
-}
-#endif
-
-static kernel *const kernels[] = {
-    [AUR_SIMD_BASELINE] = forward_baseline,
-#ifdef AUR_X86
-    [AUR_SIMD_AVX2] = forward_avx2,
-    [AUR_SIMD_AVX512] = forward_avx512,
-#endif
-};
+AUR_VARIANTS(forward, (const aur_fft *plan, float *re, float *im), (plan, re, im))
 
 aur_status aur_fft_create(size_t length, aur_fft **out) {
     *out = NULL;
@@ -147,7 +127,7 @@ aur_status aur_fft_create(size_t length, aur_fft **out) {
     aur_fft *plan = malloc(sizeof *plan + floats * sizeof(float) + length * sizeof(uint16_t));
     if (!plan) return AUR_ENOMEM;
     plan->length = length;
-    plan->forward = kernels[aur_simd_select()];
+    plan->forward = forward_variants[aur_simd_select()];
     plan->twiddles = (float *)(plan + 1);
     plan->rows = (uint16_t *)(plan->twiddles + floats);
     float *w = plan->twiddles;

@@ -26,13 +26,37 @@ const char *aur_simd_name(aur_simd simd);
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
 #endif
 
+/*
+ * AUR_VARIANTS(name, (parameters), (arguments)) instantiates the always-inline function `name` once
+ * per instruction set and defines the table name_variants[], indexed by aur_simd.
+ */
+#ifdef AUR_X86
+#define AUR_VARIANTS(name, parameters, arguments)                                                            \
+    static void name##_baseline parameters {                                                                 \
+        name arguments;                                                                                      \
+    }                                                                                                        \
+    AUR_TARGET_AVX2 static void name##_avx2 parameters {                                                     \
+        name arguments;                                                                                      \
+    }                                                                                                        \
+    AUR_TARGET_AVX512 static void name##_avx512 parameters {                                                 \
+        name arguments;                                                                                      \
+    }                                                                                                        \
+    static void(*const name##_variants[]) parameters = {name##_baseline, name##_avx2, name##_avx512};
+#else
+#define AUR_VARIANTS(name, parameters, arguments)                                                            \
+    static void name##_baseline parameters {                                                                 \
+        name arguments;                                                                                      \
+    }                                                                                                        \
+    static void(*const name##_variants[]) parameters = {name##_baseline};
+#endif
+
 #define AUR_INLINE static inline __attribute__((always_inline))
 
 /* Promise that the iterations of the next loop are independent. */
 #if defined(__clang__)
 #define AUR_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
-#define AUR_INDEPENDENT _Pragma("GCC ivdep")
+#define AUR_INDEPENDENT _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #endif
 
 #endif

@@ -1,0 +1,252 @@
+#include "pitch.h"
+
+#include "fft.h"
+#include "simd.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define L AUR_LANES
+#define WINDOW 1024u
+#define HOP 512u
+#define BATCH (2u * L) /* a lane carries two frames: one real, one imaginary */
+#define SPAN ((BATCH - 1u) * HOP + WINDOW)
+#define LENGTH (2u * WINDOW) /* zero-padded: linear, not circular, correlation */
+
+#define LOWEST_HZ 55.0
+#define HIGHEST_HZ 1000.0
+#define CLARITY 0.7
+#define CLOSE_TO_BEST 0.9f /* the first peak this near the highest is the period, not its multiple */
+
+#define MAX_DELTA 600    /* cents */
+#define RANGE_CENTS 5100 /* log2(1000 / 55) octaves and a margin, in cents */
+
+typedef struct {
+    size_t filled;
+    double previous; /* cents above LOWEST_HZ of the frame before, < 0 when unvoiced */
+    uint32_t active[AUR_ACTIVITY_BINS], voiced[AUR_ACTIVITY_BINS];
+    uint32_t delta[2 * MAX_DELTA + 1]; /* half-cent bins */
+    uint32_t cents[RANGE_CENTS];
+} totals;
+
+struct aur_pitch {
+    double sample_rate;
+    size_t first_lag, last_lag;
+    aur_fft *fft;
+    void (*correlate)(aur_pitch *);
+    float *re, *im, *power_re, *power_im, *clarity; /* clarity: lags x BATCH */
+    totals t;
+    float samples[SPAN];
+};
+
+/* Clarity 2 r(lag) / m(lag) of all frames of the batch, lags 0 .. last_lag + 1. */
+AUR_INLINE void correlate(aur_pitch *s) {
+    const uint16_t *rows = aur_fft_rows(s->fft);
+    memset(s->re, 0, aur_fft_row(LENGTH) * L * sizeof(float));
+    memset(s->im, 0, aur_fft_row(LENGTH) * L * sizeof(float));
+    for (size_t l = 0; l < L; l++) {
+        const float *a = s->samples + l * HOP, *b = s->samples + (l + L) * HOP;
+        for (size_t k = 0; k < WINDOW; k++) {
+            s->re[aur_fft_row(k) * L + l] = a[k];
+            s->im[aur_fft_row(k) * L + l] = b[k];
+        }
+    }
+    aur_fft_forward(s->fft, s->re, s->im);
+    /* |A|^2 + j|B|^2, even in frequency, so a second forward transform gives r_A + j r_B. */
+    for (size_t k = 0; k <= LENGTH / 2; k++) {
+        const size_t p = rows[k] * (size_t)L, q = rows[(LENGTH - k) % LENGTH] * (size_t)L;
+        const size_t up = aur_fft_row(k) * L, down = aur_fft_row((LENGTH - k) % LENGTH) * L;
+        const float *restrict zr = s->re + p, *restrict zi = s->im + p;
+        const float *restrict cr = s->re + q, *restrict ci = s->im + q;
+        AUR_INDEPENDENT
+        for (size_t l = 0; l < L; l++) {
+            const float ar = zr[l] + cr[l], ai = zi[l] - ci[l], br = zi[l] + ci[l], bi = cr[l] - zr[l];
+            const float a2 = 0.25f * (ar * ar + ai * ai), b2 = 0.25f * (br * br + bi * bi);
+            s->power_re[up + l] = s->power_re[down + l] = a2;
+            s->power_im[up + l] = s->power_im[down + l] = b2;
+        }
+    }
+    aur_fft_forward(s->fft, s->power_re, s->power_im);
+    /* m(lag) = sum of squares of both overlapping parts, from lag to lag by two samples leaving. */
+    for (int part = 0; part < 2; part++) {
+        const float *r = part ? s->power_im : s->power_re;
+        float m[L];
+        for (size_t l = 0; l < L; l++)
+            m[l] = 2.0f * r[rows[0] * (size_t)L + l] / LENGTH;
+        for (size_t lag = 0; lag <= s->last_lag + 1; lag++) {
+            float *out = s->clarity + lag * BATCH + (size_t)part * L;
+            const float *at = r + rows[lag] * (size_t)L;
+            for (size_t l = 0; l < L; l++) {
+                if (lag) {
+                    const float *x = s->samples + (l + (size_t)part * L) * HOP;
+                    const float left = x[lag - 1], right = x[WINDOW - lag];
+                    m[l] -= left * left + right * right;
+                }
+                out[l] = m[l] > 0.0f ? 2.0f / LENGTH * at[l] / m[l] : 0.0f;
+            }
+        }
+    }
+}
+
+AUR_VARIANTS(correlate, (aur_pitch * s), (s))
+
+aur_status aur_pitch_create(double sample_rate, aur_pitch **out) {
+    *out = NULL;
+    if (!(sample_rate >= 4000.0 && sample_rate <= 24000.0)) return AUR_EINVAL;
+    aur_fft *fft;
+    const aur_status status = aur_fft_create(LENGTH, &fft);
+    if (status != AUR_OK) return status;
+    const size_t first = (size_t)(sample_rate / HIGHEST_HZ), last = (size_t)ceil(sample_rate / LOWEST_HZ);
+    const size_t spectrum = aur_fft_row(LENGTH) * L, head = (sizeof(aur_pitch) + 63) / 64 * 64;
+    const size_t floats = 4 * spectrum + (last + 2) * BATCH;
+    aur_pitch *s = aligned_alloc(64, (head + floats * sizeof(float) + 63) / 64 * 64);
+    if (!s) {
+        aur_fft_destroy(fft);
+        return AUR_ENOMEM;
+    }
+    memset(s, 0, head + floats * sizeof(float));
+    s->sample_rate = sample_rate;
+    s->first_lag = first;
+    s->last_lag = last;
+    s->fft = fft;
+    s->correlate = correlate_variants[aur_simd_select()];
+    s->re = (float *)((char *)s + head);
+    s->im = s->re + spectrum;
+    s->power_re = s->im + spectrum;
+    s->power_im = s->power_re + spectrum;
+    s->clarity = s->power_im + spectrum;
+    aur_pitch_reset(s);
+    *out = s;
+    return AUR_OK;
+}
+
+aur_status aur_pitch_clone(const aur_pitch *state, aur_pitch **out) {
+    const aur_status status = aur_pitch_create(state->sample_rate, out);
+    if (status != AUR_OK) return status;
+    (*out)->t = state->t;
+    memcpy((*out)->samples, state->samples, sizeof state->samples);
+    return AUR_OK;
+}
+
+void aur_pitch_destroy(aur_pitch *state) {
+    if (!state) return;
+    aur_fft_destroy(state->fft);
+    free(state);
+}
+
+void aur_pitch_reset(aur_pitch *s) {
+    memset(&s->t, 0, sizeof s->t);
+    s->t.previous = -1.0;
+}
+
+/* Period in samples of one frame, 0 when unvoiced: the first maximum between a rise and a fall through
+ * zero that comes close to the best one, refined by a parabola. */
+static double period(const aur_pitch *s, size_t frame) {
+    const float *n = s->clarity + frame;
+    size_t lag = 1, peaks[128], count = 0;
+    float best = 0.0f;
+    while (lag <= s->last_lag && n[lag * BATCH] > 0.0f)
+        lag++; /* the lobe around lag 0 */
+    while (lag <= s->last_lag && count < 128) {
+        while (lag <= s->last_lag && n[lag * BATCH] <= 0.0f)
+            lag++;
+        size_t peak = 0;
+        for (; lag <= s->last_lag && n[lag * BATCH] > 0.0f; lag++)
+            if (lag >= s->first_lag && (!peak || n[lag * BATCH] > n[peak * BATCH])) peak = lag;
+        if (!peak) continue;
+        peaks[count++] = peak;
+        if (n[peak * BATCH] > best) best = n[peak * BATCH];
+    }
+    if (best <= CLARITY) return 0.0;
+    size_t i = 0;
+    while (n[peaks[i] * BATCH] < CLOSE_TO_BEST * best)
+        i++;
+    const size_t p = peaks[i];
+    const double a = n[(p - 1) * BATCH], b = n[p * BATCH], c = n[(p + 1) * BATCH];
+    const double bend = a - 2.0 * b + c, shift = bend < 0.0 ? 0.5 * (a - c) / bend : 0.0;
+    return (double)p + aur_clamp(shift, -0.5, 0.5);
+}
+
+static void take_frame(aur_pitch *s, size_t frame) {
+    totals *t = &s->t;
+    const float *x = s->samples + frame * HOP;
+    double energy = 0.0;
+    for (size_t k = 0; k < WINDOW; k++)
+        energy += (double)(x[k] * x[k]);
+    const int bin = aur_activity_bin(energy / WINDOW);
+    double cents = -1.0;
+    if (bin >= 0) {
+        t->active[bin]++;
+        const double lag = period(s, frame);
+        const double hz = lag > 0.0 ? s->sample_rate / lag : 0.0;
+        if (hz >= LOWEST_HZ && hz <= HIGHEST_HZ) {
+            cents = 1200.0 * log2(hz / LOWEST_HZ);
+            t->voiced[bin]++;
+            t->cents[(size_t)cents]++;
+            if (t->previous >= 0.0) {
+                const double raw = cents - t->previous, folded = raw - 1200.0 * round(raw / 1200.0);
+                t->delta[(size_t)(2.0 * fabs(folded) + 0.5)]++;
+            }
+        }
+    }
+    t->previous = cents;
+}
+
+static void run_batch(aur_pitch *s, size_t frames) {
+    s->correlate(s);
+    for (size_t f = 0; f < frames; f++)
+        take_frame(s, f);
+}
+
+void aur_pitch_process(aur_pitch *s, const float *mono, size_t frames) {
+    while (frames) {
+        const size_t room = SPAN - s->t.filled, n = frames < room ? frames : room;
+        memcpy(s->samples + s->t.filled, mono, n * sizeof(float));
+        s->t.filled += n;
+        mono += n;
+        frames -= n;
+        if (s->t.filled < SPAN) continue;
+        run_batch(s, BATCH);
+        s->t.filled = SPAN - BATCH * HOP;
+        memmove(s->samples, s->samples + BATCH * HOP, s->t.filled * sizeof(float));
+    }
+}
+
+void aur_pitch_flush(aur_pitch *s) {
+    if (s->t.filled < WINDOW) return;
+    const size_t frames = (s->t.filled - WINDOW) / HOP + 1;
+    memset(s->samples + s->t.filled, 0, (SPAN - s->t.filled) * sizeof(float));
+    run_batch(s, frames);
+}
+
+/* Median of a histogram in bins, interpolated inside the bin where the middle falls. */
+static double median_bin(const uint32_t *counts, size_t n) {
+    uint64_t total = 0, below = 0;
+    for (size_t i = 0; i < n; i++)
+        total += counts[i];
+    for (size_t i = 0; i < n; i++) {
+        if (2 * (below + counts[i]) >= total && counts[i])
+            return (double)i + ((double)total / 2.0 - (double)below) / counts[i];
+        below += counts[i];
+    }
+    return 0.0;
+}
+
+void aur_pitch_finish(const aur_pitch *s, aur_pitch_result *out) {
+    *out = (aur_pitch_result){0};
+    uint64_t active = 0, voiced = 0, deltas = 0;
+    for (int b = aur_activity_first(s->t.active); b < AUR_ACTIVITY_BINS; b++) {
+        active += s->t.active[b];
+        voiced += s->t.voiced[b];
+    }
+    if (!active || !voiced) return;
+    for (size_t i = 0; i <= 2 * MAX_DELTA; i++)
+        deltas += s->t.delta[i];
+    out->voiced_share = (double)voiced / (double)active;
+    out->median_hz = LOWEST_HZ * exp2(median_bin(s->t.cents, RANGE_CENTS) / 1200.0);
+    if (!deltas) return; /* never two voiced frames in a row: nothing was held */
+    /* Bin 0 holds 0 .. 0.25 cents: unmoving pitch counts as exactly steady. */
+    const double middle = median_bin(s->t.delta, 2 * MAX_DELTA + 1);
+    const double cents = middle < 1.0 ? 0.0 : (middle - 0.5) / 2.0;
+    out->stability = out->voiced_share * exp(-cents / 50.0);
+}
