@@ -11,6 +11,8 @@ from .errors import (
     FingerprintError,
     SidecarError,
 )
+from .features import FeatureExtractor
+from .fingerprint import fingerprint, fingerprint_array
 from .meter import Meter
 from .plan import PRESETS, MasteringPlan, bypass_plan, plan, standard_plan
 from .render import Renderer, render_array
@@ -28,6 +30,7 @@ __all__ = [
     "Chain",
     "DatasetError",
     "Dimension",
+    "FeatureExtractor",
     "Fingerprint",
     "FingerprintError",
     "MasteringPlan",
@@ -36,6 +39,8 @@ __all__ = [
     "SidecarError",
     "bypass_plan",
     "crossfade",
+    "fingerprint",
+    "fingerprint_array",
     "lwrp",
     "plan",
     "render_array",

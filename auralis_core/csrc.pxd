@@ -104,7 +104,47 @@ cdef extern from "temporal.h" nogil:
     void aur_temporal_process(aur_temporal *state, const float *mono, size_t frames)
     aur_status aur_temporal_finish(const aur_temporal *state, aur_temporal_result *out)
 
-# features.h
+# analysis.h
+cdef extern from "analysis.h" nogil:
+    ctypedef struct aur_spectral_result:
+        double bands[7]
+        double ltas_db[31]
+        double centroid
+        double rolloff
+        double flatness
+        uint64_t frames
+        uint64_t active_frames
+    ctypedef struct aur_pitch_result:
+        double stability
+        double voiced_share
+        double median_hz
+    ctypedef struct aur_chroma_result:
+        double energy
+        double tuning_cents
+        double chroma[12]
+    ctypedef struct aur_analysis_result:
+        uint64_t frames
+        uint64_t non_finite
+        int dual_mono
+        double integrated
+        double momentary_max
+        double short_term_max
+        double loudness_range
+        double loudness_variation
+        double true_peak
+        aur_levels_result levels
+        aur_spectral_result spectral
+        aur_temporal_result temporal
+        aur_pitch_result pitch
+        aur_chroma_result chroma
+        double harmonic_ratio
+        int harmonic_defined
+    ctypedef struct aur_analysis:
+        pass
+    aur_status aur_analysis_create(double sample_rate, unsigned channels, aur_analysis **out)
+    void aur_analysis_destroy(aur_analysis *state)
+    aur_status aur_analysis_process(aur_analysis *state, const float *const *data, size_t frames)
+    aur_status aur_analysis_finish(const aur_analysis *state, aur_analysis_result *out)
 
 # lwrp.h
 cdef extern from "lwrp.h" nogil:

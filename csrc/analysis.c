@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 2048u            /* frames: all scratch stays in the second-level cache */
-#define ANALYSIS_RATE 80000.0  /* above this the spectra are taken from a decimated signal */
+#define BLOCK 2048u           /* frames: all scratch stays in the second-level cache */
+#define ANALYSIS_RATE 80000.0 /* above this the spectra are taken from a decimated signal */
 #define PITCH_RATE 11025.0
 #define HIGH_PASS_HZ 5.0
 
@@ -54,8 +54,10 @@ static int all_finite(const float *x, size_t n) {
     float sum[16] = {0};
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
-        for (size_t l = 0; l < 16; l++) sum[l] += x[i + l] * 0.0f;
-    for (; i < n; i++) sum[0] += x[i] * 0.0f;
+        for (size_t l = 0; l < 16; l++)
+            sum[l] += x[i + l] * 0.0f;
+    for (; i < n; i++)
+        sum[0] += x[i] * 0.0f;
     for (size_t l = 0; l < 16; l++)
         if (sum[l] != 0.0f) return 0;
     return 1;
@@ -104,7 +106,8 @@ aur_status aur_analysis_create(double sample_rate, unsigned channels, aur_analys
     if (!status) status = aur_temporal_create(rate, &s->temporal);
     if (!status) status = aur_pitch_create(pitch_rate, &s->pitch);
     if (!status) status = aur_chroma_create(pitch_rate > 10000.0 ? pitch_rate / 2.0 : pitch_rate, &s->chroma);
-    for (int c = 0; c < 2 && !status; c++) status = aur_decimate_create(factor, pass, &s->to_analysis[c]);
+    for (int c = 0; c < 2 && !status; c++)
+        status = aur_decimate_create(factor, pass, &s->to_analysis[c]);
     if (!status) status = aur_decimate_create(pitch_factor(rate), 0.3, &s->to_pitch);
     if (!status) status = aur_decimate_create(pitch_rate > 10000.0 ? 2 : 1, 0.4, &s->to_chroma);
     if (status) {
@@ -125,7 +128,8 @@ void aur_analysis_destroy(aur_analysis *s) {
     aur_temporal_destroy(s->temporal);
     aur_pitch_destroy(s->pitch);
     aur_chroma_destroy(s->chroma);
-    for (int c = 0; c < 2; c++) aur_decimate_destroy(s->to_analysis[c]);
+    for (int c = 0; c < 2; c++)
+        aur_decimate_destroy(s->to_analysis[c]);
     aur_decimate_destroy(s->to_pitch);
     aur_decimate_destroy(s->to_chroma);
     free(s);
@@ -151,12 +155,14 @@ static aur_status process_block(aur_analysis *s, const float *const *in, size_t 
     if (status) return status;
 
     size_t n = 0;
-    for (int c = 0; c < 2; c++) n = aur_decimate_process(s->to_analysis[c], s->passed[c], frames, s->analysis[c]);
+    for (int c = 0; c < 2; c++)
+        n = aur_decimate_process(s->to_analysis[c], s->passed[c], frames, s->analysis[c]);
     for (size_t taken = 0; taken < n;) {
         taken += aur_spectral_feed(s->spectral, s->analysis[0] + taken, s->analysis[1] + taken, n - taken);
         if (aur_spectral_ready(s->spectral)) take_spectra(s->spectral, s->harmonic);
     }
-    for (size_t i = 0; i < n; i++) s->mono[i] = 0.5f * (s->analysis[0][i] + s->analysis[1][i]);
+    for (size_t i = 0; i < n; i++)
+        s->mono[i] = 0.5f * (s->analysis[0][i] + s->analysis[1][i]);
     aur_temporal_process(s->temporal, s->mono, n);
     n = aur_decimate_process(s->to_pitch, s->mono, n, s->low);
     aur_pitch_process(s->pitch, s->low, n);
@@ -171,7 +177,8 @@ aur_status aur_analysis_process(aur_analysis *s, const float *const *in, size_t 
     for (size_t done = 0; done < frames && !status;) {
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
         const float *block[AUR_MAX_CHANNELS];
-        for (unsigned c = 0; c < s->channels; c++) block[c] = sanitised(s, c, in[c] + done, n);
+        for (unsigned c = 0; c < s->channels; c++)
+            block[c] = sanitised(s, c, in[c] + done, n);
         status = process_block(s, block, n);
         s->frames += n;
         done += n;

@@ -28,7 +28,7 @@ typedef struct {
     uint64_t frames, non_finite; /* non_finite counts samples of all channels */
     int dual_mono;               /* the first two channels were equal throughout (always so for mono) */
     double integrated, momentary_max, short_term_max, loudness_range, loudness_variation; /* LUFS, LU */
-    double true_peak;            /* linear */
+    double true_peak;                                                                     /* linear */
     aur_levels_result levels;
     aur_spectral_result spectral;
     aur_temporal_result temporal;

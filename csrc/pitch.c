@@ -14,7 +14,7 @@
 #define LENGTH (2u * WINDOW) /* zero-padded: linear, not circular, correlation */
 
 #define LOWEST_HZ 55.0
-#define HIGHEST_HZ 1000.0
+#define HIGHEST_HZ 1030.0 /* half a semitone above 1000: a tone at the edge is inside */
 #define CLARITY 0.7
 #define CLOSE_TO_BEST 0.9f /* the first peak this near the highest is the period, not its multiple */
 

@@ -2,7 +2,7 @@
  * pitch.h: how steady the pitch is. Frames of 1024 samples, hop 512, of M at 8..16 kHz go through the
  * normalised square difference function (McLeod and Wyvill, "A smarter way to find pitch", ICMC
  * 2005), its autocorrelation by two transforms, AUR_LANES x 2 frames side by side. A frame is voiced
- * when the clarity of the chosen peak exceeds 0.7 with 55..1000 Hz.
+ * when the clarity of the chosen peak exceeds 0.7 with 55..1000 Hz (and half a semitone to spare).
  *
  *   pitch_stability = voiced share of active frames * exp(-median |delta cents| / 50),
  *

@@ -1,0 +1,94 @@
+"""From a path or an array to a Fingerprint. Measuring is ``features.pyx``; keeping is `sidecar`, `dataset`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import AudioReader
+from .errors import FingerprintError
+from .features import FeatureExtractor
+from .schema import Fingerprint
+
+#: Frames decoded at a time: the samples are still in cache when they are measured.
+BLOCK = 32768
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A fingerprint and what it cost, in seconds of wall-clock time."""
+
+    fingerprint: Fingerprint
+    decode_s: float
+    analyse_s: float
+    total_s: float
+
+
+def measure(
+    path: str | PathLike[str],
+    *,
+    deadline_s: float | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Measurement:
+    """Measure a file.
+
+    Parameters
+    ----------
+    path : path-like
+    deadline_s : float, optional
+        Seconds after which the pass gives up, checked between blocks.
+    cancelled : callable, optional
+        Asked between blocks; when it returns true the pass gives up.
+
+    Raises
+    ------
+    AudioReadError, AudioFormatError
+        As :class:`auralis_core.audio.AudioReader` does; a truncated file has no fingerprint.
+    FingerprintError
+        The deadline passed or the caller cancelled.
+    """
+    start = time.perf_counter()
+    decode = 0.0
+    with AudioReader(path) as reader:
+        extractor = FeatureExtractor(reader.sample_rate, reader.channels)
+        while True:
+            before = time.perf_counter()
+            if deadline_s is not None and before - start > deadline_s:
+                raise FingerprintError(f"not measured within {deadline_s:g} s", path)
+            if cancelled is not None and cancelled():
+                raise FingerprintError("measurement was cancelled", path)
+            block = reader.read(BLOCK)
+            decode += time.perf_counter() - before
+            if block.shape[1] == 0:
+                break
+            extractor.feed(block)
+        result = extractor.finish()
+    total = time.perf_counter() - start
+    return Measurement(result, decode, total - decode, total)
+
+
+def fingerprint(path: str | PathLike[str]) -> Fingerprint:
+    """The fingerprint of a file; raises as :func:`measure` does."""
+    return measure(path).fingerprint
+
+
+def fingerprint_array(x: NDArray[np.float32], sample_rate: int) -> Fingerprint:
+    """The fingerprint of float32 samples (channels, frames) at `sample_rate` Hz.
+
+    Raises
+    ------
+    ValueError
+        `x` is not a two-dimensional float32 array with 1–8 channels, or the rate is out of range.
+    FingerprintError
+        `x` has no frames.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.dtype != np.float32:
+        raise ValueError("x must be a float32 array of shape (channels, frames)")
+    extractor = FeatureExtractor(sample_rate, x.shape[0])
+    extractor.feed(np.ascontiguousarray(x))
+    return extractor.finish()

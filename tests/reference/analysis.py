@@ -1,0 +1,34 @@
+"""Front end shared by the oracles: what every feature but loudness and peaks is measured on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+Array = NDArray[np.float64]
+
+
+def high_passed(x: NDArray[np.float32], sample_rate: int) -> Array:
+    """x after the one-pole 5 Hz high-pass, float64 (2, frames); mono becomes two equal channels."""
+    pole = np.exp(-2 * np.pi * 5 / sample_rate)
+    stereo = np.repeat(x[:1], 2, axis=0) if len(x) == 1 else x[:2]
+    return lfilter([1, -1], [1, -pole], stereo.astype(np.float64), axis=1)
+
+
+def frames_of(x: Array, length: int, hop: int) -> Array:
+    """Whole frames (count, length) of a signal; a signal shorter than one is padded to one."""
+    if len(x) < length:
+        x = np.pad(x, (0, length - len(x)))
+    count = (len(x) - length) // hop + 1
+    return x[np.arange(count)[:, None] * hop + np.arange(length)]
+
+
+def active(power: Array) -> NDArray[np.bool_]:
+    """Frames above −60 dBFS and above the 95th percentile of those − 50 dB."""
+    level = 10 * np.log10(np.maximum(power, 1e-30))
+    loud = np.sort(level[level > -60])
+    if len(loud) == 0:
+        return np.zeros(len(power), bool)
+    percentile = loud[max(0, len(loud) - int(np.ceil(len(loud) / 20)))]
+    return (level > -60) & (level > percentile - 50)
