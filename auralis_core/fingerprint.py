@@ -1,4 +1,4 @@
-"""From a path or an array to a Fingerprint. Measuring is ``features.pyx``; keeping is `sidecar`, `dataset`."""
+"""From a path or an array to a Fingerprint. Measuring is ``features.pyx``; keeping is not done here."""
 
 from __future__ import annotations
 

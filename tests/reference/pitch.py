@@ -10,7 +10,7 @@ WINDOW, HOP = 1024, 512
 
 
 def decimated(mono: Array, factor: int, passband: float) -> Array:
-    """Every `factor`-th sample after an 80 dB Kaiser low-pass from `passband` to 1 − `passband` of the new rate."""
+    """Every `factor`-th sample after an 80 dB Kaiser low-pass; `passband` is a share of the new rate."""
     if factor == 1:
         return mono
     taps = int(np.ceil((80 - 7.95) / (14.36 * (1 - 2 * passband) / factor))) | 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -48,10 +50,7 @@ def spectral(x: NDArray[np.float32], sample_rate: int) -> dict[str, float | list
     keep = active(frame_power(energy, sample_rate))
     energy, magnitude = energy[keep], magnitude[keep]
     frequency = np.arange(energy.shape[1]) * sample_rate / frame_length(sample_rate)
-    bands = [
-        band_sum(energy, low, high, sample_rate).sum()
-        for low, high in zip(BANDS_HZ[:-1], BANDS_HZ[1:], strict=True)
-    ]
+    bands = [band_sum(energy, low, high, sample_rate).sum() for low, high in pairwise(BANDS_HZ)]
     centroid = (magnitude @ frequency) / magnitude.sum(axis=1)
     cumulated = np.cumsum(magnitude, axis=1)
     rolloff = frequency[(cumulated < 0.85 * cumulated[:, -1:]).sum(axis=1)]
