@@ -47,9 +47,14 @@ export class Player extends EventTarget {
 
   /** Start `track` (a row of /api/tracks). Call it from a click or a key: browsers demand that for sound. */
   async play(track, seconds = 0) {
-    const { context, fader } = this.#enter(track.sample_rate);
+    let room;
+    try {
+      room = this.#enter(track.sample_rate);
+    } catch {
+      return this.#trouble({ code: "no_sound" });
+    }
+    const { context, fader } = room;
     context.resume();
-    fader.gain.cancelScheduledValues(context.currentTime);
     fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
     this.track = track;
     this.playing = true;

@@ -12,12 +12,18 @@ import { Timeline } from "./timeline.js";
 
 const START_S = 0.1; // held before the first sound and after an interruption
 const FADE_S = 0.003;
+// Start times are multiples of a sample, but as seconds they may round to just before one, and the
+// browser would then interpolate. Far below a sample, far above the rounding.
+const NUDGE_S = 1e-10;
 
 /** Load what the context can run; the answer is the kind of sink it gets. */
 export async function prepare(context) {
-  if (!context.audioWorklet) return "scheduled buffers";
-  await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
-  return "audio worklet";
+  try {
+    await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
+    return "audio worklet";
+  } catch {
+    return "scheduled buffers"; // no worklets here, or this one did not load; the page shows which
+  }
 }
 
 export function createSink(kind, context, destination, channels, bufferSeconds) {
@@ -147,7 +153,7 @@ class ScheduledSink {
   #schedule(at, audio) {
     const node = new AudioBufferSourceNode(this.#context, { buffer: audio });
     node.connect(this.#bus);
-    node.start((at + this.#offset) / this.#context.sampleRate);
+    node.start((at + this.#offset) / this.#context.sampleRate + NUDGE_S);
     this.#playing.push({ at, end: at + audio.length, node });
   }
 

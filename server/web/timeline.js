@@ -2,11 +2,12 @@
 // arrival. Knows nothing of samples or of Web Audio; every sink keeps one.
 
 export class Timeline {
-  epoch = -1;
+  epoch = -1; // of what is held; positions are in its terms
   start = 0; // first stream frame held and not yet sounded
   end = 0; // one past the last frame held
   complete = false; // the track's last frame is held
   generation = 0; // of the settings that made the frame at `start`
+  #newest = -1; // frames of epochs before this one are void
   #void = true; // nothing held: the next frame starts anew wherever it lies
   #marks = []; // [position, generation] ahead of `start`, ascending
 
@@ -15,8 +16,8 @@ export class Timeline {
    * at stream position `at`, and when `restart` is set forget everything held before.
    */
   admit({ epoch, position, frames, generation }, last) {
-    if (epoch < this.epoch) return null;
-    const fresh = epoch > this.epoch;
+    if (epoch < this.#newest) return null;
+    const fresh = epoch > this.#newest;
     const restart = this.#void || position > this.end || (fresh && position < this.start);
     if (restart) {
       this.start = this.end = position;
@@ -24,7 +25,7 @@ export class Timeline {
     } else if (fresh) {
       this.#forget(position);
     }
-    this.epoch = epoch;
+    this.epoch = this.#newest = epoch;
     this.#void = false;
     const at = this.end;
     if (position + frames <= at) return null; // sounded or held already
@@ -37,8 +38,9 @@ export class Timeline {
 
   /** What is held of epochs before `epoch` counts only up to `keepUntil`; null voids all of it. */
   clear(epoch, keepUntil) {
-    if (epoch <= this.epoch) return;
-    this.epoch = epoch;
+    if (epoch <= this.#newest) return;
+    this.#newest = epoch;
+    if (keepUntil !== null) this.epoch = epoch;
     this.complete = false;
     this.#void = keepUntil === null;
     this.#forget(keepUntil ?? this.start);
