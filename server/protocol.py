@@ -1,0 +1,579 @@
+"""The wire: every JSON key and byte offset, in both directions. No sockets, no policy.
+
+``docs/protocol.md`` says the same in prose and is the authority; the tests hold the two together.
+Messages are frozen structs. Commands come from the client, events from the server; both travel as
+``{"type": …, "data": {…}, "id"?: n}``. Audio travels as binary frames that explain themselves.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct, field
+from numpy.typing import NDArray
+
+PROTOCOL = 1
+MAX_COMMAND_BYTES = 16 * 1024
+MAX_ID = 2**53 - 1  # what a JavaScript number holds exactly
+
+#: Stable error codes and when they are used.
+ERRORS = {
+    "bad_json": "not valid UTF-8 JSON, or not an object with a `type`",
+    "bad_message": "a field is missing or has the wrong type",
+    "out_of_range": "a number is outside its range, or a position is past the end",
+    "too_large": "the message is longer than 16 KiB",
+    "binary_message": "clients send text only",
+    "unknown_type": "no such message type",
+    "unknown_track": "no track has this id",
+    "unknown_preset": "no preset has this name",
+    "unsupported": "none of the offered protocols or formats is known",
+    "no_stream": "nothing is playing",
+    "unreadable": "the audio file is missing, damaged, changed or outside the library",
+    "shutting_down": "the server is stopping",
+    "internal": "the server failed; its log has the detail",
+}
+
+
+#: Codes of HTTP errors that are not about a message.
+HTTP_ERRORS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    421: "unknown_host",
+    503: "unavailable",
+}
+
+
+class ProtocolError(Exception):
+    """A message that cannot be obeyed.
+
+    Parameters
+    ----------
+    code : str
+        A key of :data:`ERRORS`.
+    message : str
+        One line for a person; never a path.
+    id : int, optional
+        The request it answers.
+    """
+
+    def __init__(self, code: str, message: str, id: int | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        assert code in ERRORS
+        self.code, self.message, self.id = code, message, id
+
+
+def _within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ProtocolError("out_of_range", f"{name} must lie in {low:g}…{high:g}")
+
+
+# --- client → server ---------------------------------------------------------------------------
+
+
+class Command(Struct, frozen=True, omit_defaults=True):
+    """Base of what a client may say."""
+
+    TYPE: ClassVar[str]
+
+
+class Hello(Command, frozen=True):
+    """What the client can take; optional, the defaults are those of a client that never says it."""
+
+    TYPE = "hello"
+    protocol: int = PROTOCOL
+    formats: list[str] = field(default_factory=lambda: ["f32le"])
+    lead_ms: float = 500.0
+    max_buffer_ms: float = 2500.0
+
+    def __post_init__(self) -> None:
+        _within("lead_ms", self.lead_ms, 50.0, 600_000.0)
+        _within("max_buffer_ms", self.max_buffer_ms, 200.0, 600_000.0)
+
+
+class Play(Command, frozen=True):
+    """What both ways to play have in common."""
+
+    track_id: int
+    preset: str = "adaptive"
+    intensity: float = 1.0
+    start_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _within("intensity", self.intensity, 0.0, 1.0)
+        _within("start_seconds", self.start_seconds, 0.0, 1e9)
+        if not 0 <= self.track_id <= MAX_ID:
+            raise ProtocolError("unknown_track", "no track has this id")
+
+
+class PlayEnhanced(Play, frozen=True):
+    """Play a track through its mastering plan."""
+
+    TYPE = "play_enhanced"
+
+
+class PlayNormal(Play, frozen=True):
+    """Play a track untouched; `set` with ``bypass: false`` turns the plan on."""
+
+    TYPE = "play_normal"
+
+
+class Seek(Command, frozen=True):
+    """Continue from the frame nearest to `seconds`."""
+
+    TYPE = "seek"
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _within("seconds", self.seconds, 0.0, 1e9)
+
+
+class Set(Command, frozen=True):
+    """Change what is named, keep the rest."""
+
+    TYPE = "set"
+    preset: str | None = None
+    intensity: float | None = None
+    bypass: bool | None = None
+
+    def __post_init__(self) -> None:
+        _within("intensity", self.intensity, 0.0, 1.0)
+
+
+class Pause(Command, frozen=True):
+    """Send no more audio until `resume`."""
+
+    TYPE = "pause"
+
+
+class Resume(Command, frozen=True):
+    """Go on sending after `pause`."""
+
+    TYPE = "resume"
+
+
+class Stop(Command, frozen=True):
+    """End the stream."""
+
+    TYPE = "stop"
+
+
+class Credit(Command, frozen=True):
+    """How far the client can take audio, and how far it has played; frames of the stream."""
+
+    TYPE = "credit"
+    upto: int
+    played: int | None = None
+    underruns: int = 0
+    epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        _within("upto", self.upto, 0, MAX_ID)
+        _within("played", self.played, 0, MAX_ID)
+
+
+class Ping(Command, frozen=True):
+    """Ask for a `pong`."""
+
+    TYPE = "ping"
+
+
+COMMANDS: dict[str, type[Command]] = {
+    c.TYPE: c for c in (Hello, PlayEnhanced, PlayNormal, Seek, Set, Pause, Resume, Stop, Credit, Ping)
+}
+
+
+# --- server → client ---------------------------------------------------------------------------
+
+
+class Event(Struct, frozen=True):
+    """Base of what a server may say."""
+
+    TYPE: ClassVar[str]
+
+
+class Ok(Event, frozen=True, omit_defaults=True):
+    """The request with this id was obeyed."""
+
+    TYPE = "ok"
+    stream: int | None = None
+    epoch: int | None = None
+    generation: int | None = None
+    at_frame: int | None = None
+    superseded: bool = False
+
+
+class Error(Event, frozen=True, omit_defaults=True):
+    """The request with this id, or the stream, failed."""
+
+    TYPE = "error"
+    code: str
+    message: str
+    retry_after_ms: int | None = None
+
+
+class ServerHello(Event, frozen=True):
+    """The answer to `hello`: what was agreed and what can be asked for."""
+
+    TYPE = "hello"
+    protocol: int
+    version: str
+    format: str
+    formats: list[str]
+    lead_ms: float
+    max_buffer_ms: float
+    presets: list[str]
+
+
+class AudioStreamStart(Event, frozen=True):
+    """A stream begins; `total_frames` is exactly what a full play delivers."""
+
+    TYPE = "audio_stream_start"
+    stream: int
+    epoch: int
+    sample_rate: int
+    channels: int
+    format: str
+    total_frames: int
+
+
+class TrackStart(Event, frozen=True):
+    """At stream frame `at_frame` the track's frame `track_frame` sounds."""
+
+    TYPE = "track_start"
+    stream: int
+    at_frame: int
+    track_id: int
+    track_frame: int
+    title: str
+    artist: str
+    album: str
+    duration: float
+    fingerprint: str
+
+
+class FingerprintProgress(Event, frozen=True):
+    """How the search for a track's fingerprint goes: computing, ready or failed."""
+
+    TYPE = "fingerprint_progress"
+    track_id: int
+    status: str
+    source: str | None
+    elapsed_ms: float
+
+
+class Decision(Struct, frozen=True):
+    """What the LWRP rule said about the track."""
+
+    region: str
+    expansion: float
+    gain_db: float
+    lufs: float
+    crest_db: float
+
+
+class Params(Event, frozen=True):
+    """From `at_frame` on the stream is of this generation; the change fades over `crossfade_frames`."""
+
+    TYPE = "params"
+    stream: int
+    epoch: int
+    generation: int
+    at_frame: int
+    crossfade_frames: int
+    preset: str
+    intensity: float
+    bypass: bool
+    standard: bool
+    decision: Decision | None
+    notes: list[str]
+
+
+class Clear(Event, frozen=True):
+    """Drop buffered audio of older epochs from stream frame `keep_until` on; null drops all of it."""
+
+    TYPE = "clear"
+    stream: int
+    epoch: int
+    keep_until: int | None
+
+
+class Chunk(Event, frozen=True):
+    """What was measured on and done to the audio that ends before `at_frame`; at most ten a second."""
+
+    TYPE = "chunk"
+    stream: int
+    at_frame: int
+    generation: int
+    region: str | None
+    expansion: float | None
+    gain_db: float | None
+    lufs_in: float | None
+    crest_in: float | None
+    lufs_out: float | None
+    crest_out: float | None
+    gain_reduction_db: float | None
+
+
+class AudioStreamEnd(Event, frozen=True):
+    """The last frame is on its way, or there will be no more."""
+
+    TYPE = "audio_stream_end"
+    stream: int
+    reason: str
+    delivered_frames: int
+
+
+class Pong(Event, frozen=True):
+    """The answer to `ping`."""
+
+    TYPE = "pong"
+
+
+EVENTS: dict[str, type[Event]] = {
+    e.TYPE: e
+    for e in (
+        *(Ok, Error, ServerHello, AudioStreamStart, TrackStart, FingerprintProgress),
+        *(Params, Clear, Chunk, AudioStreamEnd, Pong),
+    )
+}
+
+
+# --- text frames -------------------------------------------------------------------------------
+
+
+class _Envelope(Struct, omit_defaults=True):
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    id: int | None = None
+
+
+class _Identity(Struct):
+    id: int | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_identity = msgspec.json.Decoder(_Identity)
+_decoders: dict[type[Any], Any] = {
+    kind: msgspec.json.Decoder(kind) for kind in (*COMMANDS.values(), *EVENTS.values())
+}
+
+
+def encode(message: Command | Event, id: int | None = None) -> bytes:
+    """The text frame that says `message`, in UTF-8."""
+    data = msgspec.Raw(msgspec.json.encode(message))
+    return msgspec.json.encode(_Envelope(message.TYPE, data, id))
+
+
+def _open(text: bytes | str) -> _Envelope:
+    try:
+        envelope = _envelope.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as e:
+        try:
+            id = _identity.decode(text).id
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            id = None
+        raise ProtocolError("bad_json", f"not a message: {e}", id) from e
+    if envelope.id is not None and not 0 <= envelope.id <= MAX_ID:
+        raise ProtocolError("bad_message", "id must be a whole number from 0 to 2⁵³ − 1")
+    return envelope
+
+
+def _fill(kind: type[Any], envelope: _Envelope) -> Any:
+    try:
+        return _decoders[kind].decode(b"{}" if bytes(envelope.data) == b"null" else envelope.data)
+    except ProtocolError as e:
+        e.id = envelope.id
+        raise
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as e:
+        raise ProtocolError("bad_message", f"{envelope.type}: {e}", envelope.id) from e
+
+
+def decode_command(text: bytes | str) -> tuple[Command, int | None]:
+    """What a client said and its request id.
+
+    Raises
+    ------
+    ProtocolError
+        With the code to answer; carries the request's id as far as it could be read.
+    """
+    if len(text) > MAX_COMMAND_BYTES:
+        raise ProtocolError("too_large", f"messages are at most {MAX_COMMAND_BYTES} bytes")
+    envelope = _open(text)
+    kind = COMMANDS.get(envelope.type)
+    if kind is None:
+        raise ProtocolError("unknown_type", "no such message type", envelope.id)
+    return _fill(kind, envelope), envelope.id
+
+
+def decode_event(text: bytes | str) -> tuple[Event | None, int | None]:
+    """What a server said and the request it answers; None for a type this client does not know."""
+    envelope = _open(text)
+    kind = EVENTS.get(envelope.type)
+    return (None if kind is None else _fill(kind, envelope)), envelope.id
+
+
+# --- binary frames -----------------------------------------------------------------------------
+
+MAGIC = 0xA5
+KIND_AUDIO = 1
+HEADER = struct.Struct("<4B3IQIH2B")
+HEADER_BYTES = HEADER.size
+MAX_CHUNK_FRAMES = 4096
+
+FIRST_OF_EPOCH = 1
+LAST_OF_TRACK = 2
+TRACK_CROSSFADE = 4
+PARAMETER_CROSSFADE = 8
+STANDARD_PLAN = 16
+CONCEALED = 32
+BYPASS = 64
+
+#: Sample formats by name: the number in the header and the dtype of the interleaved payload.
+FORMATS = {"f32le": 0, "s16le": 1}
+FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
+_DTYPES: tuple[np.dtype[Any], ...] = (np.dtype("<f4"), np.dtype("<i2"))
+
+
+class Frame(NamedTuple):
+    """The header of one binary frame; `position` is the stream frame of its first sample."""
+
+    flags: int
+    stream: int
+    epoch: int
+    seq: int
+    position: int
+    generation: int
+    frames: int
+    format: int
+    channels: int
+
+
+def pack_frame(frame: Frame, samples: NDArray[np.float32]) -> bytes:
+    """Header and interleaved payload of one audio frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its `frames` and `channels` are those of `samples`.
+    samples : (channels, frames) float32
+        Finite. Format 1 is quantised with triangular dither of ±1 LSB that depends on the position
+        alone, so the same frame is the same bytes however often it is sent.
+    """
+    channels, frames = samples.shape
+    if (channels, frames) != (frame.channels, frame.frames) or samples.dtype != np.float32:
+        raise ValueError(f"samples: {samples.dtype} {samples.shape} does not fit {frame}")
+    dtype = _DTYPES[frame.format]
+    out = bytearray(HEADER_BYTES + frames * channels * dtype.itemsize)
+    HEADER.pack_into(out, 0, MAGIC, KIND_AUDIO, frame.flags, HEADER_BYTES, *frame[1:])
+    payload = np.frombuffer(out, dtype, offset=HEADER_BYTES).reshape(frames, channels)
+    payload[...] = samples.T if dtype.kind == "f" else _quantise(samples, frame.position).T
+    return bytes(out)
+
+
+def _quantise(samples: NDArray[np.float32], position: int) -> NDArray[np.float32]:
+    noise = np.random.Generator(np.random.Philox(key=position)).random((2, *samples.shape), np.float32)
+    steps: NDArray[np.float32] = np.rint(samples * np.float32(32768) + (noise[0] - noise[1]))
+    return steps.clip(-32768, 32767)
+
+
+def unpack_frame(data: bytes) -> tuple[Frame, NDArray[Any]]:
+    """The header and the samples, (channels, frames), of a binary frame.
+
+    Raises
+    ------
+    ProtocolError
+        `bad_message` if this is no audio frame or its length is not what its header says.
+    """
+    if len(data) < HEADER_BYTES:
+        raise ProtocolError("bad_message", "binary frame shorter than its header")
+    magic, kind, flags, header_len, *rest = HEADER.unpack_from(data)
+    frame = Frame(flags, *rest)
+    if magic != MAGIC or kind != KIND_AUDIO or header_len < HEADER_BYTES or header_len % 4:
+        raise ProtocolError("bad_message", "not an audio frame")
+    if frame.format >= len(_DTYPES) or not frame.channels:
+        raise ProtocolError("bad_message", "unknown sample format")
+    dtype = _DTYPES[frame.format]
+    if len(data) != header_len + frame.frames * frame.channels * dtype.itemsize:
+        raise ProtocolError("bad_message", "binary frame length does not match its header")
+    samples = np.frombuffer(data, dtype, offset=header_len).reshape(frame.frames, frame.channels)
+    return frame, samples.T
+
+
+# --- HTTP bodies -------------------------------------------------------------------------------
+
+
+class TrackRow(Struct, frozen=True):
+    """One track of `/api/tracks`; `fingerprint` is ready, pending or failed."""
+
+    id: int
+    title: str
+    artist: str
+    album: str
+    duration: float
+    sample_rate: int
+    channels: int
+    fingerprint: str
+
+
+class TrackList(Struct, frozen=True):
+    """The answer of `/api/tracks`."""
+
+    total: int
+    tracks: list[TrackRow]
+
+
+class SourceRow(Struct, frozen=True):
+    """How one fingerprint source has fared since start."""
+
+    name: str
+    state: str
+    hits: int
+    misses: int
+    failures: int
+
+
+class EngineRow(Struct, frozen=True):
+    """What the engine runs on."""
+
+    simd: str
+
+
+class LibraryRow(Struct, frozen=True):
+    """How much of the library is known."""
+
+    tracks: int
+    fingerprinted: int
+
+
+class Status(Struct, frozen=True):
+    """The answer of `/api/system/status`."""
+
+    version: str
+    engine: EngineRow
+    sources: list[SourceRow]
+    streams: int
+    database: str
+    library: LibraryRow
+
+
+class Health(Struct, frozen=True):
+    """The answer of `/healthz`."""
+
+    status: str
+
+
+class Failure(Struct, frozen=True):
+    """The body of every HTTP error."""
+
+    error: Error
+
+
+def body(value: Any) -> bytes:
+    """An HTTP body in JSON."""
+    return msgspec.json.encode(value)
