@@ -1,0 +1,264 @@
+"""Routes, start and stop. No logic: each handler asks one room and packs its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from auralis_core import DatasetError, __version__
+from auralis_core.dataset import Dataset, Track
+from auralis_core.features import simd
+
+from . import protocol, security
+from .config import ServerConfig
+from .protocol import (
+    EngineRow,
+    Error,
+    Failure,
+    Health,
+    LibraryRow,
+    ProtocolError,
+    Status,
+    TrackList,
+    TrackRow,
+)
+from .scanner import Scanner
+from .session import HARD_LIMIT, Session
+from .sources import Sources
+from .studio import Studio
+
+log = logging.getLogger(__name__)
+
+WEB = Path(__file__).with_name("web")
+SEND_BUFFER = 64 * 1024
+UNSENT = 32 * 1024
+DRAIN_S = 5.0  # for handlers still running when the server stops
+
+CONFIG = web.AppKey("config", ServerConfig)
+STUDIO = web.AppKey("studio", Studio)
+SESSIONS = web.AppKey("sessions", set[Session])
+
+
+def create_app(config: ServerConfig, token: str | None = None) -> web.Application:
+    """The whole server as an application; `token` is what clients must show, if anything."""
+    app = web.Application(middlewares=[answer_errors, security.guard(config, token)])
+    app[CONFIG] = config
+    app[SESSIONS] = set()
+    app.router.add_routes(
+        [
+            web.get("/ws", converse),
+            web.get("/healthz", health),
+            web.get("/api/tracks", list_tracks),
+            web.get("/api/tracks/{id:[0-9]{1,15}}", show_track),
+            web.get("/api/tracks/{id:[0-9]{1,15}}/fingerprint", show_fingerprint),
+            web.get("/api/system/status", show_status),
+            web.get("/", page),
+            web.get("/{name:[^{}]+}", page),
+        ]
+    )
+    app.on_response_prepare.append(security.harden)
+    app.cleanup_ctx.append(furnish)
+    app.on_shutdown.append(say_goodbye)
+    return app
+
+
+@asynccontextmanager
+async def running(config: ServerConfig, token: str | None = None) -> AsyncIterator[str]:
+    """Serve while the context lasts; gives the address, with the port really bound."""
+    runner = web.AppRunner(
+        create_app(config, token), access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, config.host, config.port).start()
+        host, port, *_ = runner.addresses[0]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def run(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: ServerConfig) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    token, is_new = security.needed_token(config)
+    async with running(config, token) as address:
+        print(f"Auralis is at {address}", flush=True)
+        if is_new:
+            print(f"Open it first with {address}/?token={token}", flush=True)
+        await stopped.wait()
+        log.info("stopping")
+
+
+async def furnish(app: web.Application) -> AsyncIterator[None]:
+    """Open what the server needs, and close it again in the opposite order."""
+    config = app[CONFIG]
+    config.database.parent.mkdir(parents=True, exist_ok=True)
+    dataset = await asyncio.to_thread(Dataset, config.database)
+    sources = Sources(
+        config.sources,
+        dataset,
+        sidecars=config.sidecars,
+        sidecar_dir=config.sidecar_dir,
+        budget_s=config.analysis_budget_s,
+    )
+    studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
+    scanner = Scanner(config, dataset, studio.calm) if config.scan and config.dirs else None
+    yield
+    if scanner is not None:
+        await asyncio.to_thread(scanner.close)
+    await asyncio.to_thread(studio.close)
+    await asyncio.to_thread(sources.close)
+    dataset.close()
+
+
+async def say_goodbye(app: web.Application) -> None:
+    """Tell every client that the server stops."""
+    await asyncio.gather(*(session.close() for session in app[SESSIONS]))
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error as one JSON object with a stable code; detail goes to the log."""
+    try:
+        return await handler(request)
+    except web.HTTPException as e:
+        if e.status < 400:
+            raise
+        return _failure(e.status, protocol.HTTP_ERRORS.get(e.status, "error"), e.reason)
+    except ProtocolError as e:
+        return _failure(404 if e.code == "unknown_track" else 400, e.code, e.message)
+    except DatasetError as e:
+        log.error("%s %s: %s", request.method, request.path, e)
+        return _failure(503, protocol.HTTP_ERRORS[503], "the database does not answer")
+
+
+async def converse(request: web.Request) -> web.StreamResponse:
+    """`GET /ws`."""
+    # Deflate costs more CPU than the DSP and gains nothing on PCM. A writer limit of 0 makes every
+    # send wait while the transport is full, so what a stalled client holds is the sum of the three
+    # buffers set here and the outbox.
+    ws = web.WebSocketResponse(
+        autoping=False,
+        compress=False,
+        decode_text=False,
+        max_msg_size=HARD_LIMIT,
+        timeout=1.0,
+        writer_limit=0,
+    )
+    await ws.prepare(request)
+    transport = request.transport
+    if not isinstance(transport, asyncio.Transport):
+        return ws  # hung up already
+    transport.set_write_buffer_limits(high=UNSENT)
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    session = Session(ws, transport, request.app[STUDIO], request.app[CONFIG].stall_s)
+    request.app[SESSIONS].add(session)
+    try:
+        await session.run()
+    finally:
+        request.app[SESSIONS].discard(session)
+    return ws
+
+
+async def health(request: web.Request) -> web.Response:
+    """`GET /healthz`: the process answers."""
+    return _json(Health("ok"))
+
+
+async def list_tracks(request: web.Request) -> web.Response:
+    """`GET /api/tracks?search=&limit=&offset=`."""
+    search = request.query.get("search", "")[:200]
+    limit, offset = _number(request, "limit", 50, 1, 1000), _number(request, "offset", 0, 0, 2**31)
+    total, tracks = await asyncio.to_thread(request.app[STUDIO].dataset.tracks, search, limit, offset)
+    return _json(TrackList(total, [_row(track) for track in tracks]))
+
+
+async def show_track(request: web.Request) -> web.Response:
+    """`GET /api/tracks/{id}`."""
+    return _json(_row(await _track(request)))
+
+
+async def show_fingerprint(request: web.Request) -> web.Response:
+    """`GET /api/tracks/{id}/fingerprint`."""
+    track = await _track(request)
+    fp = await asyncio.to_thread(request.app[STUDIO].dataset.fingerprint, track.id)
+    if fp is None:
+        raise web.HTTPNotFound(reason="this track has no fingerprint yet")
+    return _json(fp.to_dict())
+
+
+async def show_status(request: web.Request) -> web.Response:
+    """`GET /api/system/status`."""
+    studio = request.app[STUDIO]
+    counts = await asyncio.to_thread(studio.dataset.counts)
+    return _json(
+        Status(
+            version=__version__,
+            engine=EngineRow(simd=simd()),
+            sources=studio.sources.rows(),
+            streams=studio.streams,
+            database="ok",
+            library=LibraryRow(tracks=counts.tracks, fingerprinted=counts.fingerprinted),
+        )
+    )
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    """`GET /` and the files of the page, each at its own name."""
+    path = (WEB / request.match_info.get("name", "index.html")).resolve()
+    if not (path.is_relative_to(WEB) and path.is_file()):
+        raise web.HTTPNotFound(reason="no such page")
+    return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+
+async def _track(request: web.Request) -> Track:
+    track = await asyncio.to_thread(request.app[STUDIO].dataset.track, int(request.match_info["id"]))
+    if track is None:
+        raise ProtocolError("unknown_track", "no track has this id")
+    return track
+
+
+def _row(track: Track) -> TrackRow:
+    return TrackRow(
+        id=track.id,
+        title=track.title,
+        artist=track.artist,
+        album=track.album,
+        duration=track.duration,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+        fingerprint=track.status,
+    )
+
+
+def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
+        raise web.HTTPBadRequest(reason=f"{name} must be a whole number from {low} to {high}")
+    return int(text)
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=protocol.body(value), content_type="application/json")
+
+
+def _failure(status: int, code: str, message: str) -> web.Response:
+    body = protocol.body(Failure(Error(code, message)))
+    return web.Response(status=status, body=body, content_type="application/json")

@@ -1,0 +1,86 @@
+"""What the operator decides, once, before the server starts. Reads no file and no environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Every fingerprint source there is, in the order of preference that suits a full node.
+SOURCES = ("database", "sidecar", "local")
+
+
+def default_db() -> Path:
+    """Where the dataset lives unless told otherwise (XDG base directory specification)."""
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "auralis" / "auralis.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Settings of one server process.
+
+    Parameters
+    ----------
+    dirs : tuple of Path
+        Library roots. No file outside them is ever opened for a client.
+    host, port : str, int
+        Address to bind. Anything but a loopback address makes a token required.
+    db : Path
+        The dataset.
+    sources : tuple of str
+        Fingerprint sources in the order they are asked; members of :data:`SOURCES`.
+    sidecars : bool
+        Write a ``.25d`` file beside a track whose fingerprint was computed here.
+    sidecar_dir : Path, optional
+        Where those files go when the folder of the music may not be written to.
+    remote : tuple of str
+        ``host:port`` of fingerprint generators.
+    token : str, optional
+        Shared secret of all clients; made and kept beside `db` when one is needed and none is given.
+    allowed_hosts : tuple of str
+        Further names this server is known by, e.g. behind a proxy.
+    scan : bool
+        Index and analyse the library in the background after start.
+    stall_s : float
+        A socket that accepts no byte for this many seconds is closed.
+    analysis_budget_s : float
+        Longest time spent on finding one fingerprint.
+    """
+
+    dirs: tuple[Path, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8765
+    db: Path | None = None
+    sources: tuple[str, ...] = SOURCES
+    sidecars: bool = True
+    sidecar_dir: Path | None = None
+    remote: tuple[str, ...] = ()
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    scan: bool = True
+    stall_s: float = 60.0
+    analysis_budget_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.sources if name not in SOURCES]
+        if unknown:
+            raise ValueError(f"sources: unknown {', '.join(unknown)}; known are {', '.join(SOURCES)}")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port: {self.port} is not in 0…65535")
+
+    @property
+    def database(self) -> Path:
+        """The dataset's path, the default filled in."""
+        return self.db if self.db is not None else default_db()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,93 @@
+"""The library scan behind a running server: first every file is listed, then what is new is measured.
+
+Measuring is patient: its threads have the lowest priority, and they rest while any stream is filling
+its buffer. What a scan does with a file is `auralis_core.library`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from auralis_core import AuralisError, Fingerprint
+from auralis_core.dataset import Dataset
+from auralis_core.fingerprint import measure
+from auralis_core.library import scan
+
+from .config import ServerConfig
+from .sources import step_back
+
+log = logging.getLogger(__name__)
+
+REST_S = 0.2  # how often a resting thread looks whether it should give up
+
+
+class _Stopped(Exception):
+    """The server stops; not an `AuralisError`, which would count against the file."""
+
+
+class Scanner:
+    """One scan in a thread of its own.
+
+    Parameters
+    ----------
+    config : ServerConfig
+    dataset : Dataset
+    calm : threading.Event
+        Set while no stream needs the processor.
+    """
+
+    def __init__(self, config: ServerConfig, dataset: Dataset, calm: threading.Event) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._calm = calm
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; what was finished is stored."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        step_back()
+        config = self._config
+        try:
+            for analyse in (False, True):
+                report = scan(
+                    config.dirs,
+                    self._dataset,
+                    jobs=max(1, (os.cpu_count() or 1) // 2) if analyse else None,
+                    analyse=analyse,
+                    progress=self._look_up,
+                    cache=config.sidecar_dir,
+                    measure=self._measure,
+                )
+                log.info(
+                    "%s %d files in %.1f s: %d measured, %d from sidecars, %d known, %d failed",
+                    "analysed" if analyse else "listed",
+                    *(report.scanned, report.elapsed_s, report.fingerprinted),
+                    *(report.from_sidecar, report.from_database, len(report.failed)),
+                )
+        except _Stopped:
+            log.info("scan stopped")
+        except AuralisError as e:
+            log.error("scan ended early: %s", e)
+
+    def _look_up(self, done: int, total: int, path: str) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _measure(self, path: str, cancelled: Callable[[], bool]) -> Fingerprint:
+        step_back()
+
+        def rest_or_stop() -> bool:
+            while not self._calm.wait(REST_S):
+                self._look_up(0, 0, path)
+            self._look_up(0, 0, path)
+            return cancelled()
+
+        return measure(path, cancelled=rest_or_stop).fingerprint

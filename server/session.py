@@ -1,0 +1,272 @@
+"""One WebSocket: commands in, frames and events out.
+
+The reader loop only parses and dispatches. At most one stream plays; a new one takes its place once
+its file is open, so a request that fails leaves the music alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import struct
+import time
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from auralis_core import PRESETS, __version__
+
+from . import protocol
+from .outbox import Outbox, Reply
+from .protocol import (
+    Command,
+    Credit,
+    Error,
+    Hello,
+    Pause,
+    Ping,
+    Play,
+    Pong,
+    ProtocolError,
+    Resume,
+    Seek,
+    ServerHello,
+    Set,
+    Stop,
+)
+from .stream import Stream, Terms
+from .studio import Studio
+
+log = logging.getLogger(__name__)
+
+PING_S = 10.0
+CLOSE_S = 2.0  # for the last words, when the server stops
+HARD_LIMIT = 4 * protocol.MAX_COMMAND_BYTES  # beyond it the socket is closed instead of answered
+_STAMP = struct.Struct("<d")
+
+
+class Session:
+    """The conversation on one socket.
+
+    Parameters
+    ----------
+    ws : aiohttp.web.WebSocketResponse
+        Prepared, with `autoping` off.
+    transport : asyncio.Transport
+        Its connection, to be aborted when the client stops reading.
+    studio : Studio
+    stall_s : float
+        How long the client may take no byte.
+    """
+
+    def __init__(
+        self, ws: web.WebSocketResponse, transport: asyncio.Transport, studio: Studio, stall_s: float
+    ) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._studio = studio
+        self._stall_s = stall_s
+        self._outbox = Outbox(self._wake)
+        self._epochs = itertools.count(1)
+        self._terms = Terms()
+        self._playing: Stream | None = None
+        self._coming: Stream | None = None
+        self._tasks: dict[Stream, asyncio.Task[None]] = {}
+        self._round_trip = 0.0
+        self._heard = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve the socket until it closes; afterwards nothing of it is left."""
+        helpers = [asyncio.create_task(self._write()), asyncio.create_task(self._ping())]
+        try:
+            async for message in self._ws:
+                self._heard = time.monotonic()
+                self._take(message.type, message.data)
+                await self._outbox.settled()
+        finally:
+            for stream in list(self._tasks):
+                self._end(stream, "stopped")
+            for helper in helpers:
+                helper.cancel()
+            await _gone([*helpers, *self._tasks.values()])
+
+    async def close(self) -> None:
+        """Tell the client that the server stops, and hang up."""
+        self._outbox.say(Error("shutting_down", protocol.ERRORS["shutting_down"]))
+        for stream in list(self._tasks):
+            self._end(stream, "stopped")
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._outbox.flush()
+                await self._ws.close(code=WSCloseCode.GOING_AWAY)
+        except TimeoutError:
+            self._transport.abort()
+
+    # In.
+
+    def _take(self, kind: WSMsgType, data: bytes) -> None:
+        if kind is WSMsgType.TEXT:
+            self._take_text(data)
+        elif kind is WSMsgType.BINARY:
+            self._outbox.say(Error("binary_message", protocol.ERRORS["binary_message"]))
+        elif kind is WSMsgType.PING:
+            self._outbox.pong(data)
+        elif kind is WSMsgType.PONG and len(data) == _STAMP.size:
+            self._round_trip = max(0.0, min(1.0, self._heard - _STAMP.unpack(data)[0]))
+
+    def _take_text(self, text: bytes) -> None:
+        try:
+            command, id = protocol.decode_command(text)
+        except ProtocolError as e:
+            log.debug("refused: %s", e)
+            Reply(self._outbox, e.id).error(e.code, e.message)
+            return
+        reply = Reply(self._outbox, id)
+        try:
+            self._obey(command, reply)
+        except ProtocolError as e:
+            reply.error(e.code, e.message)
+
+    def _obey(self, command: Command, reply: Reply) -> None:
+        match command:
+            case Credit():
+                if self._playing is not None:
+                    self._playing.credit(command)
+                reply.ok()
+            case Ping():
+                self._outbox.say(Pong())
+                reply.ok()
+            case Hello():
+                self._greet(command)
+                reply.ok()
+            case Play():
+                _known_preset(command.preset)
+                self._play(command, reply)
+            case Seek():
+                self._stream().seek(command, reply)
+            case Set():
+                _known_preset(command.preset)
+                self._stream().set(command, reply)
+            case Pause():
+                self._stream().pause(reply)
+            case Resume():
+                self._stream().resume(reply)
+            case Stop():
+                self._stop(reply)
+
+    def _greet(self, hello: Hello) -> None:
+        if hello.protocol != protocol.PROTOCOL:
+            raise ProtocolError("unsupported", f"this server speaks protocol {protocol.PROTOCOL}")
+        format = next((name for name in hello.formats if name in protocol.FORMATS), None)
+        if format is None:
+            raise ProtocolError("unsupported", f"the formats are {', '.join(protocol.FORMATS)}")
+        self._terms = Terms(format, hello.lead_ms, hello.max_buffer_ms)
+        self._outbox.say(
+            ServerHello(
+                protocol=protocol.PROTOCOL,
+                version=__version__,
+                format=format,
+                formats=list(protocol.FORMATS),
+                lead_ms=hello.lead_ms,
+                max_buffer_ms=hello.max_buffer_ms,
+                presets=list(PRESETS),
+            )
+        )
+
+    # Streams.
+
+    def _stream(self) -> Stream:
+        """The stream a command is for: the one asked for last."""
+        stream = self._coming or self._playing
+        if stream is None or stream.over:
+            raise ProtocolError("no_stream", protocol.ERRORS["no_stream"])
+        return stream
+
+    def _play(self, command: Play, reply: Reply) -> None:
+        if self._coming is not None:
+            self._end(self._coming, "superseded")
+        stream = self._coming = Stream(
+            self._studio,
+            self._outbox,
+            command,
+            reply,
+            terms=self._terms,
+            round_trip=lambda: self._round_trip,
+            next_epoch=lambda: next(self._epochs),
+            on_air=self._on_air,
+        )
+        self._tasks[stream] = task = asyncio.create_task(self._run(stream))
+        task.add_done_callback(lambda _: self._tasks.pop(stream))
+
+    def _on_air(self, stream: Stream) -> None:
+        if self._playing is not None:
+            self._end(self._playing, "superseded")
+        self._playing, self._coming = stream, None
+
+    async def _run(self, stream: Stream) -> None:
+        try:
+            await stream.run()
+        except Exception:
+            log.exception("stream %d failed", stream.number)
+            stream.end("error", Error("internal", protocol.ERRORS["internal"]))
+        finally:
+            self._forget(stream)
+
+    def _stop(self, reply: Reply) -> None:
+        self._stream()
+        for stream in (self._coming, self._playing):
+            if stream is not None:
+                self._end(stream, "stopped")
+        reply.ok()
+
+    def _end(self, stream: Stream, reason: str) -> None:
+        stream.end(reason)
+        self._tasks[stream].cancel()
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        if self._coming is stream:
+            self._coming = None
+        if self._playing is stream:
+            self._playing = None
+
+    def _wake(self) -> None:
+        if self._playing is not None:
+            self._playing.wake()
+
+    # Out.
+
+    async def _write(self) -> None:
+        try:
+            await self._outbox.run(self._ws, self._stall_s)
+        except TimeoutError:
+            log.warning("a client took nothing for %g s: closed", self._stall_s)
+        except ConnectionError:
+            log.debug("a client hung up")
+        finally:
+            self._transport.abort()
+
+    async def _ping(self) -> None:
+        """Measure the round trip, keep proxies from cutting the line, notice a dead one."""
+        while time.monotonic() - self._heard < max(self._stall_s, 2 * PING_S):
+            self._outbox.ping(_STAMP.pack(time.monotonic()))
+            await asyncio.sleep(PING_S)
+        log.warning("a client said nothing for %g s: closed", self._stall_s)
+        self._transport.abort()
+
+
+def _known_preset(name: str | None) -> None:
+    if name is not None and name not in PRESETS:
+        raise ProtocolError("unknown_preset", f"the presets are {', '.join(PRESETS)}")
+
+
+async def _gone(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait until all have ended, however often the waiter is cancelled meanwhile."""
+    cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

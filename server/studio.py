@@ -1,0 +1,108 @@
+"""What all sessions of a server share: the library, the sources, the worker threads, the streams.
+
+Holds the one cancel-safe way from the event loop into a worker thread and the one check every path
+passes before a file is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from auralis_core.dataset import Dataset, Track
+
+from .protocol import ProtocolError
+
+if TYPE_CHECKING:
+    from .sources import Sources
+
+T = TypeVar("T")
+
+
+async def in_thread(
+    pool: Executor, call: Callable[..., T], *args: Any, on_cancel: Callable[[], None] | None = None
+) -> T:
+    """Run `call` in `pool`; when cancelled, return only after the thread has let go.
+
+    Whoever awaits this may free what the call was using as soon as it returns or raises.
+    `on_cancel` may tell the thread to hurry.
+    """
+    future = pool.submit(call, *args)
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        if on_cancel is not None:
+            on_cancel()
+        if not future.cancel():
+            while not waiting.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([waiting])
+            waiting.exception()  # taken, so that asyncio does not report it as lost
+        raise
+
+
+class Studio:
+    """Shared by every session of one server.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    sources : Sources
+    roots : iterable of Path
+        Only regular files below these, links resolved, are ever opened.
+    """
+
+    def __init__(self, dataset: Dataset, sources: Sources, roots: Iterable[Path]) -> None:
+        self.dataset = dataset
+        self.sources = sources
+        self.roots = tuple(Path(root).resolve() for root in roots)
+        self.pool = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "render")
+        self.numbers = itertools.count(1)
+        self.streams = 0
+        self.calm = threading.Event()
+        self._hungry: set[object] = set()
+        self.calm.set()
+
+    def track(self, id: int) -> tuple[Track, Path]:
+        """The track and its file, checked; for worker threads.
+
+        Raises
+        ------
+        ProtocolError
+            `unknown_track` or `unreadable`.
+        """
+        track = self.dataset.track(id)
+        if track is None:
+            raise ProtocolError("unknown_track", "no track has this id")
+        try:
+            path = Path(track.path).resolve(strict=True)
+            regular = stat.S_ISREG(path.stat().st_mode)
+        except (OSError, RuntimeError) as e:
+            raise ProtocolError("unreadable", "the audio file is missing") from e
+        if not regular or not any(path.is_relative_to(root) for root in self.roots):
+            raise ProtocolError("unreadable", "the audio file is outside the library")
+        return track, path
+
+    def hungry(self, stream: object) -> None:
+        """A stream fills its buffer and wants the processor for itself."""
+        self._hungry.add(stream)
+        self.calm.clear()
+
+    def sated(self, stream: object) -> None:
+        """The stream has what it may have for now."""
+        self._hungry.discard(stream)
+        if not self._hungry:
+            self.calm.set()
+
+    def close(self) -> None:
+        """Let the worker threads end; no stream may be left."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
