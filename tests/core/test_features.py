@@ -278,7 +278,9 @@ class TestInvariance:
             # The K-weighting's shelf is a bilinear design and bends a little differently below each
             # Nyquist frequency.
             assert after.lufs == pytest.approx(before.lufs, abs=0.02)
-            assert after["spectral_centroid"] == pytest.approx(before["spectral_centroid"], rel=0.02)
+            # 2048 samples are 46.4 ms at one rate and 42.7 at another: |X| of a tone grows with the window,
+            # of noise with its root, and the balance of the two moves by some per cent.
+            assert after["spectral_centroid"] == pytest.approx(before["spectral_centroid"], rel=0.03)
 
 
 class TestEdges:
