@@ -388,7 +388,7 @@ class AudioWriter:
         self.channels = channels
         if self.subtype is None or not soundfile.check_format(self.format, self.subtype):
             raise ValueError(f"subtype {self.subtype} does not exist in {self.format}")
-        bits = _PCM_BITS.get(self.subtype)
+        bits = pcm_bits(self.subtype)
         self._bits = bits
         self._dither = np.random.default_rng(0) if dither and bits is not None and bits <= 16 else None
         try:
@@ -487,6 +487,11 @@ def subtype_for(path: str | PathLike[str], source: AudioInfo) -> str:
             if subtype and soundfile.check_format(name, subtype):
                 return subtype
     return _FALLBACK_SUBTYPES.get(name) or str(soundfile.default_subtype(name))
+
+
+def pcm_bits(subtype: str) -> int | None:
+    """Bits of an integer subtype; None for floating point and lossy ones."""
+    return _PCM_BITS.get(subtype)
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -202,9 +202,9 @@ def scan(
 
 
 def _measure(path: str, cancelled: Callable[[], bool]) -> Fingerprint:
-    from .fingerprint import measure  # type: ignore[import-not-found, unused-ignore]
+    from .fingerprint import measure
 
-    return measure(path, cancelled=cancelled).fingerprint  # type: ignore[no-any-return, unused-ignore]
+    return measure(path, cancelled=cancelled).fingerprint
 
 
 def _forget_lost(dataset: Dataset, found: dict[str, list[str]]) -> int:

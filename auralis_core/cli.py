@@ -1,0 +1,256 @@
+"""`auralis`: the core's commands. What they print is the public contract; what they do is elsewhere.
+
+With ``--json`` stdout carries JSON and nothing else, one object a line. Errors are one line on
+stderr and a non-zero exit: 1 for data, 2 for wrong arguments, 130 for Ctrl-C. Engine modules are
+imported inside the commands, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import AuralisError
+
+if TYPE_CHECKING:
+    from .fingerprint import Measurement
+
+# Plain help and no pretty tracebacks: rich costs 60 ms at every start. No shell completion either.
+app = typer.Typer(
+    name="auralis",
+    help="Measures each track once, decides what it needs, and makes it sound better.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+# typer ≥ 0.26 carries its own click, so the base of its errors is found through a public one.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only, one object a line.")]
+Database = Annotated[Path, typer.Option("--db", metavar="PATH", help="The library's SQLite file.")]
+
+
+def error(message: str) -> None:
+    """One line on stderr."""
+    print("auralis:", " ".join(message.split()), file=sys.stderr)
+
+
+def run(application: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and return its exit code.
+
+    What a user can cause ends in one line on stderr, never in a traceback.
+    """
+    logging.basicConfig(level=logging.WARNING, format="auralis: %(message)s")
+    try:
+        return int(application(arguments, standalone_mode=False) or 0)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except _UsageError as e:
+        error(e.format_message())  # type: ignore[attr-defined]
+        return 2
+    except ValueError as e:
+        error(str(e))
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except AuralisError as e:
+        error(str(e))
+        return 1
+    except OSError as e:
+        error(f"{e.filename}: {e.strerror}" if e.filename else str(e))
+        return 1
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"auralis {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def fingerprint(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure files: 25 numbers and what mastering needs beside them."""
+    from .fingerprint import measure
+
+    failed = False
+    for path in files:
+        try:
+            measured = measure(path)
+        except AuralisError as e:
+            error(str(e))
+            failed = True
+            continue
+        print(_json(_fingerprint_object(path, measured)) if as_json else _fingerprint_text(path, measured))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _fingerprint_object(path: Path, measured: Measurement) -> dict[str, Any]:
+    elapsed = {name: getattr(measured, name) for name in ("decode_s", "analyse_s", "total_s")}
+    return {"path": str(path), **measured.fingerprint.to_dict(), "elapsed": elapsed}
+
+
+def _fingerprint_text(path: Path, measured: Measurement) -> str:
+    from .schema import DIMENSIONS, EXTRAS
+
+    fp = measured.fingerprint
+    flags = f", {', '.join(fp.flags)}" if fp.flags else ""
+    head = f"{path}: {_clock(fp.duration)}, {fp.sample_rate} Hz, {fp.channels} channels{flags}"
+    rows = [(d.name, fp[d.name], d.unit) for d in DIMENSIONS]
+    rows += [(name, fp.extras[name], unit) for name, unit in EXTRAS.items()]
+    speed = fp.duration / measured.total_s
+    return "\n".join(
+        [
+            head,
+            *(f"  {name:<24}{value:>10.3f}  {unit}" for name, value, unit in rows),
+            f"  measured in {measured.total_s:.2f} s, {speed:.0f} × real time",
+        ]
+    )
+
+
+@app.command()
+def master(
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    target_path: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Its suffix is the format: wav, flac, ogg, mp3 …")
+    ],
+    preset: Annotated[str, typer.Option(help="adaptive, gentle, warm, bright or punchy.")] = "adaptive",
+    intensity: Annotated[float, typer.Option(help="0–1; 0 leaves every sample as it is.")] = 1.0,
+    target: Annotated[float | None, typer.Option(metavar="LUFS", help="Loudness for quiet tracks.")] = None,
+    ceiling: Annotated[float, typer.Option(metavar="DBTP", help="True-peak ceiling.")] = -1.0,
+    subtype: Annotated[
+        str | None, typer.Option(help="PCM_16, PCM_24, FLOAT …; by default the bit depth of IN.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Master a file with the same engine that serves it."""
+    from .export import export
+
+    with _progress(not as_json, "mastering", "s") as step:
+        done = export(
+            *(source, target_path),
+            preset=preset,
+            intensity=intensity,
+            target=target,
+            ceiling=ceiling,
+            subtype=subtype,
+            progress=step,
+        )
+    if as_json:
+        print(_json(done.to_dict()))
+        return
+    decision = done.plan.decision
+    assert decision is not None
+    restraint = f", expansion {decision.expansion:.2f}" if decision.expansion else ""
+    print(f"{target_path}: {decision.region}{restraint}, gain {done.plan.gain_db:+.1f} dB")
+    for name, level in (("in", done.input), ("out", done.output)):
+        print(
+            f"  {name:<4}{level.lufs:7.1f} LUFS   crest {level.crest_db:4.1f} dB"
+            f"   PLR {level.plr_db:4.1f} dB   {level.true_peak_dbtp:+6.2f} dBTP"
+        )
+    for note in done.plan.notes:
+        print(f"  {note}")
+    print(f"  {done.realtime_factor:.0f} × real time")
+
+
+@app.command()
+def scan(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of music.")],
+    db: Database,
+    jobs: Annotated[int | None, typer.Option(help="Files at once; by default one for each core.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the sidecars of read-only music.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take folders into the library, measuring only what is not known yet.
+
+    Files that cannot be read are listed with their reason; the scan itself has then still succeeded.
+    """
+    from .dataset import Dataset
+    from .library import scan as scan_folders
+
+    with Dataset(db) as dataset, _progress(not as_json, "scanning", "files") as step:
+        report = scan_folders(
+            folders, dataset, jobs, progress=lambda done, total, _: step(done, total), cache=cache
+        )
+    if as_json:
+        print(_json(report.to_dict()))
+        return
+    for failure in report.failed:
+        error(f"{failure.path}: {failure.reason}")
+    print(
+        f"{report.scanned} files in {report.elapsed_s:.1f} s: {report.fingerprinted} measured,"
+        f" {report.from_sidecar} from sidecars, {report.from_database} known, {len(report.failed)} failed,"
+        f" {report.removed} forgotten"
+    )
+
+
+@app.command()
+def similar(
+    track: Annotated[str, typer.Argument(metavar="TRACK", help="A track's id or its file.")],
+    db: Database,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """List the tracks whose fingerprints are nearest."""
+    from .dataset import Dataset
+    from .similar import nearest
+
+    if not db.exists():
+        raise ValueError(f"{db}: there is no such library")
+    with Dataset(db) as dataset:
+        known = dataset.track(int(track)) if track.isdecimal() else dataset.find(os.path.realpath(track))
+        if known is None:
+            raise ValueError(f"{track} is not in the library")
+        for other, distance in nearest(dataset, known.id, count):
+            names = {"id": other.id, "path": other.path, "title": other.title, "artist": other.artist}
+            if as_json:
+                print(_json({**names, "distance": distance}))
+            else:
+                print(f"{distance:6.2f}  {' — '.join(filter(None, (other.artist, other.title)))}")
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def _progress(wanted: bool, what: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+    """A bar on stderr while the block runs, when stderr is a terminal; `step(done, total)` moves it."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

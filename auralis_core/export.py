@@ -1,0 +1,140 @@
+"""One file → one mastered file, block by block: measure, plan, render, write, measure what comes out.
+
+Memory does not grow with the length. Nothing is decided here but how samples become the bits of
+the output: they are dithered whenever they are requantised to 16 bits or fewer, and never when
+they pass through unchanged at a bit depth that holds them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from os import PathLike
+from typing import Any
+
+from . import sidecar
+from .audio import AudioInfo, AudioReader, AudioWriter, format_for, pcm_bits, subtype_for
+from .errors import SidecarError
+from .features import FeatureExtractor
+from .fingerprint import measure
+from .plan import MasteringPlan, plan, standard_plan
+from .render import Renderer
+from .schema import Fingerprint
+
+#: Frames rendered at a time.
+BLOCK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a listener's meter would say about a whole file."""
+
+    lufs: float
+    crest_db: float
+    plr_db: float
+    true_peak_dbtp: float
+
+    @classmethod
+    def of(cls, fp: Fingerprint) -> Levels:
+        return cls(fp.lufs, fp.crest_db, fp.extras["plr_db"], fp.extras["true_peak_dbtp"])
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was done to one file."""
+
+    plan: MasteringPlan
+    input: Levels
+    output: Levels
+    frames: int
+    realtime_factor: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: what ``auralis master --json`` prints."""
+        return {
+            "decision": self.plan.to_dict()["decision"],
+            "input": asdict(self.input),
+            "output": asdict(self.output),
+            "frames": self.frames,
+            "realtime_factor": self.realtime_factor,
+            "notes": list(self.plan.notes),
+        }
+
+
+def export(
+    source: str | PathLike[str],
+    target_path: str | PathLike[str],
+    *,
+    preset: str = "adaptive",
+    intensity: float = 1.0,
+    target: float | None = None,
+    ceiling: float = -1.0,
+    subtype: str | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Export:
+    """Master the file at `source` into `target_path`: same rate, channels and length.
+
+    Parameters
+    ----------
+    source, target_path : path-like
+        Must be different files; the format is that of the suffix of `target_path`.
+    preset, intensity, target, ceiling
+        As for :func:`auralis_core.plan`.
+    subtype : str, optional
+        Bit depth or encoding of the output; by default that of `source` where the format has it.
+    progress : callable (seconds done, seconds in all), optional
+
+    Raises
+    ------
+    ValueError
+        A wrong argument, found before anything is decoded where that is possible.
+    AudioReadError, AudioFormatError
+        `source` cannot be read to its end, or `target_path` cannot be written; nothing is left behind.
+    """
+    format_for(target_path)
+    standard_plan(preset, intensity, ceiling)
+    began = time.perf_counter()
+    with AudioReader(source) as reader:
+        if os.path.exists(target_path) and os.path.samefile(source, target_path):
+            raise ValueError("OUT is the same file as IN")
+        info = reader.info
+        measured = _known(source)
+        decided = plan(measured, preset, intensity, target, ceiling)
+        subtype = subtype.upper() if subtype else subtype_for(target_path, info)
+        meter = FeatureExtractor(info.sample_rate, info.channels)
+        with (
+            Renderer(reader, decided) as renderer,
+            AudioWriter(
+                *(target_path, info.sample_rate, info.channels),
+                subtype=subtype,
+                dither=_requantises(decided, info, subtype),
+            ) as writer,
+        ):
+            while (block := renderer.read(BLOCK)).shape[1] > 0:
+                writer.write(block)
+                meter.feed(block)
+                if progress is not None:
+                    progress(renderer.position / info.sample_rate, info.duration)
+    return Export(
+        plan=decided,
+        input=Levels.of(measured),
+        output=Levels.of(meter.finish()),
+        frames=info.frames,
+        realtime_factor=info.duration / (time.perf_counter() - began),
+    )
+
+
+def _known(path: str | PathLike[str]) -> Fingerprint:
+    """The fingerprint from a valid sidecar, or measured now."""
+    try:
+        return sidecar.read(path)
+    except SidecarError:
+        return measure(path).fingerprint
+
+
+def _requantises(decided: MasteringPlan, source: AudioInfo, subtype: str) -> bool:
+    """Whether samples that were not on the grid of `subtype` are put on it."""
+    bits, before = pcm_bits(subtype), pcm_bits(source.subtype)
+    return bits is not None and (not decided.is_identity or before is None or before > bits)
