@@ -32,12 +32,8 @@ def serve(
     except ImportError:
         error("serve needs the server's packages: pip install 'auralis-core[server]'")
         raise typer.Exit(1) from None
-    from . import app as server  # type: ignore[attr-defined, unused-ignore]
-    from .config import (  # type: ignore[import-not-found, unused-ignore]
-        SOURCES,
-        ServerConfig,
-        default_db,
-    )
+    from .app import run as serve_until_stopped
+    from .config import SOURCES, ServerConfig, default_db
 
     logging.getLogger("auralis_server").setLevel(logging.INFO)
     roots = list(folders or [])
@@ -52,7 +48,7 @@ def serve(
         if not roots:  # the demo alone keeps out of the user's own library
             db = db or home / "auralis.db"
         roots.append(home)
-    server.run(
+    serve_until_stopped(
         ServerConfig(
             dirs=tuple(roots),
             host=host,

@@ -1,0 +1,97 @@
+"""`auralis serve` as a process: it says where it is, answers, and stops when told."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auralis_core.audio import write
+
+AURALIS = [sys.executable, "-c", "from auralis_server.cli import main; main()"]
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    x = np.random.default_rng(1).uniform(-0.3, 0.3, (2, 44100)).astype(np.float32)
+    write(folder / "one.flac", x, 44100)
+    return folder
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its address; killed at the end whatever happened."""
+    process = subprocess.Popen(
+        [*AURALIS, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        address = re.search(r"http://\S+", line)
+        assert address, line + process.stderr.read()
+        yield process, address[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_lists_the_folder_and_stops_cleanly_when_told(
+    number: signal.Signals, music: Path, tmp_path: Path
+) -> None:
+    with serving(music, "--port", 0, "--db", tmp_path / "a.db") as (process, address):
+        with urllib.request.urlopen(f"{address}/api/tracks", timeout=30) as response:
+            assert set(json.load(response)) == {"total", "tracks"}
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Traceback" not in out + err
+
+
+def test_serve_without_the_extra_says_what_to_install(music: Path) -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from auralis_server.cli import main; main()"
+    r = subprocess.run([sys.executable, "-c", code, "serve", music], capture_output=True, text=True)
+    assert (r.returncode, r.stdout) == (1, "")
+    assert "pip install 'auralis-core[server]'" in r.stderr
+    assert r.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["{music}/gone"], 2, "no such folder"),
+        (["{music}", "--port", "70000"], 2, "port"),
+        (["{music}", "--sources", "database,rumour"], 2, "rumour"),
+        (["{music}", "--host", "203.0.113.7", "--port", "0"], 1, "address|assign"),
+    ],
+)
+def test_serve_wrong_arguments_are_one_line(
+    arguments: list[str], code: int, reason: str, music: Path, tmp_path: Path
+) -> None:
+    r = subprocess.run(
+        [*AURALIS, "serve", *(a.format(music=music) for a in arguments), "--db", tmp_path / "a.db"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (r.returncode, r.stdout) == (code, "")
+    assert re.search(reason, r.stderr)
+    assert "Traceback" not in r.stderr
+
+
+def test_core_commands_are_mounted() -> None:
+    r = subprocess.run([*AURALIS, "--help"], capture_output=True, text=True)
+    assert r.returncode == 0
+    assert all(name in r.stdout for name in ("fingerprint", "master", "scan", "similar", "serve"))
