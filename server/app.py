@@ -13,13 +13,14 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from auralis_core import DatasetError, __version__
+from auralis_core import DIMENSIONS, DatasetError, __version__
 from auralis_core.dataset import Dataset, Track
 from auralis_core.features import simd
 
 from . import protocol, security
 from .config import ServerConfig
 from .protocol import (
+    DimensionRow,
     EngineRow,
     Error,
     Failure,
@@ -59,6 +60,7 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
             web.get("/api/tracks", list_tracks),
             web.get("/api/tracks/{id:[0-9]{1,15}}", show_track),
             web.get("/api/tracks/{id:[0-9]{1,15}}/fingerprint", show_fingerprint),
+            web.get("/api/dimensions", list_dimensions),
             web.get("/api/system/status", show_status),
             web.get("/", page),
             web.get("/{name:[^{}]+}", page),
@@ -202,6 +204,11 @@ async def show_fingerprint(request: web.Request) -> web.Response:
     if fp is None:
         raise web.HTTPNotFound(reason="this track has no fingerprint yet")
     return _json(fp.to_dict())
+
+
+async def list_dimensions(request: web.Request) -> web.Response:
+    """`GET /api/dimensions`: the schema's table, in canonical order."""
+    return _json([DimensionRow(d.name, d.group, d.unit, d.low, d.high) for d in DIMENSIONS])
 
 
 async def show_status(request: web.Request) -> web.Response:

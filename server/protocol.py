@@ -528,6 +528,16 @@ class TrackList(Struct, frozen=True):
     tracks: list[TrackRow]
 
 
+class DimensionRow(Struct, frozen=True):
+    """One of the 25 of `/api/dimensions`: what a client needs to name and draw a value."""
+
+    name: str
+    group: str
+    unit: str
+    low: float
+    high: float
+
+
 class SourceRow(Struct, frozen=True):
     """How one fingerprint source has fared since start."""
 
