@@ -14,7 +14,7 @@
 #define HIGH_PASS_HZ 5.0
 
 typedef struct {
-    double previous_in, previous_out;
+    double in, out; /* of the frame before */
 } high_pass_state;
 
 struct aur_analysis {
@@ -36,17 +36,22 @@ struct aur_analysis {
     float clean[AUR_MAX_CHANNELS][BLOCK], passed[2][BLOCK], analysis[2][BLOCK], mono[BLOCK], low[BLOCK];
 };
 
-/* y = x - x1 + pole * y1: one pole, one zero at DC (the sum of the two is unity at Nyquist). */
-static void high_pass(double pole, high_pass_state *state, const float *in, float *out, size_t frames) {
-    double x1 = state->previous_in, y1 = state->previous_out;
+/* y = x - x1 + pole * y1: one pole, one zero at DC. Both channels at once, because each waits for its own
+ * last value and the two waits overlap. */
+static void high_pass(double pole, high_pass_state *state, const float *const in[2], float (*out)[BLOCK],
+                      size_t frames) {
+    high_pass_state l = state[0], r = state[1];
     for (size_t i = 0; i < frames; i++) {
-        const double x = in[i];
-        y1 = x - x1 + pole * y1;
-        x1 = x;
-        out[i] = (float)y1;
+        const double xl = in[0][i], xr = in[1][i];
+        l.out = xl - l.in + pole * l.out;
+        r.out = xr - r.in + pole * r.out;
+        l.in = xl;
+        r.in = xr;
+        out[0][i] = (float)l.out;
+        out[1][i] = (float)r.out;
     }
-    state->previous_in = x1;
-    state->previous_out = y1;
+    state[0] = l;
+    state[1] = r;
 }
 
 /* Adding x * 0 is NaN exactly when some x is not finite. */
@@ -146,11 +151,7 @@ static aur_status process_block(aur_analysis *s, const float *const *in, size_t 
     aur_truepeak_process(s->truepeak, in, frames);
     const float *raw[2] = {in[0], s->channels > 1 ? in[1] : in[0]};
     if (s->dual_mono) s->dual_mono = memcmp(raw[0], raw[1], frames * sizeof(float)) == 0;
-    high_pass(s->pole, &s->high_pass[0], raw[0], s->passed[0], frames);
-    if (s->channels > 1)
-        high_pass(s->pole, &s->high_pass[1], raw[1], s->passed[1], frames);
-    else
-        memcpy(s->passed[1], s->passed[0], frames * sizeof(float));
+    high_pass(s->pole, s->high_pass, raw, s->passed, frames);
     status = aur_levels_process(s->levels, raw, (const float *const[]){s->passed[0], s->passed[1]}, frames);
     if (status) return status;
 

@@ -6,33 +6,40 @@
 #include <string.h>
 
 #define L AUR_LANES
-#define BLOCK 1024u
+#define BLOCK 1024u /* input frames */
 
 struct aur_decimate {
     size_t size; /* of this allocation */
     unsigned factor;
-    size_t taps;  /* a multiple of L; the last few may be 0 */
+    size_t taps;  /* a multiple of factor; the first few may be 0 */
     size_t phase; /* input frames until the next output */
-    void (*dot)(const float *taps, const float *x, size_t n, float *out);
-    float *history; /* taps - 1 past frames, then room for BLOCK new ones */
+    void (*filter)(const struct aur_decimate *, size_t outputs, float *out);
+    size_t pitch;    /* floats from one branch to the next */
+    float *history;  /* taps - 1 past frames, then room for BLOCK new ones */
+    float *branches; /* factor x pitch: every factor-th frame of the history, from each phase */
     float coefficients[];
 };
 
-/* Sixteen partial sums, added up in one fixed order: the same bits at every width. */
-AUR_INLINE void dot(const float *restrict taps, const float *restrict x, size_t n, float *restrict out) {
-    float sum[L] = {0};
-    for (size_t i = 0; i < n; i += L) {
-        AUR_INDEPENDENT
-        for (size_t l = 0; l < L; l++)
-            sum[l] += taps[i + l] * x[i + l];
+/* Polyphase: output m is the sum over branches p and taps k of c[k * factor + p] branch_p[m + k], so that
+ * neighbouring outputs read neighbouring frames and L of them are made side by side. The terms of an
+ * output are always added in the same order: the same bits at every width and every cut. */
+AUR_INLINE void filter(const aur_decimate *s, size_t outputs, float *out) {
+    const size_t steps = s->taps / s->factor;
+    for (size_t m = 0; m < outputs; m += L) {
+        float sum[L] = {0};
+        for (size_t p = 0; p < s->factor; p++) {
+            const float *restrict x = s->branches + p * s->pitch + m, *restrict c = s->coefficients + p;
+            for (size_t k = 0; k < steps; k++) {
+                AUR_INDEPENDENT
+                for (size_t l = 0; l < L; l++)
+                    sum[l] += c[k * s->factor] * x[k + l];
+            }
+        }
+        memcpy(out + m, sum, (outputs - m < L ? outputs - m : L) * sizeof(float));
     }
-    for (size_t half = L / 2; half; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            sum[l] += sum[l + half];
-    *out = sum[0];
 }
 
-AUR_VARIANTS(dot, (const float *taps, const float *x, size_t n, float *out), (taps, x, n, out))
+AUR_VARIANTS(filter, (const aur_decimate *s, size_t outputs, float *out), (s, outputs, out))
 
 /* Modified Bessel function of the first kind, order 0, by its power series. */
 static double bessel_i0(double x) {
@@ -44,21 +51,28 @@ static double bessel_i0(double x) {
     return sum;
 }
 
+static void point_into(aur_decimate *s) {
+    s->history = s->coefficients + s->taps;
+    s->branches = s->history + s->taps - 1 + BLOCK;
+}
+
 aur_status aur_decimate_create(unsigned factor, double pass, aur_decimate **out) {
     *out = NULL;
     if (factor < 1 || factor > 32 || !(pass >= 0.1 && pass <= 0.48)) return AUR_EINVAL;
     /* Kaiser's estimates (1974) for 80 dB: beta = 0.1102 (A - 8.7), N = (A - 7.95) / (14.36 df). */
     const double beta = 0.1102 * (80.0 - 8.7), width = (1.0 - 2.0 * pass) / factor;
     const size_t wanted = factor == 1 ? 1 : (size_t)ceil((80.0 - 7.95) / (14.36 * width)) | 1u;
-    const size_t taps = (wanted + L - 1) / L * L;
-    const size_t size = sizeof(aur_decimate) + (taps + taps - 1 + BLOCK) * sizeof(float);
+    const size_t taps = (wanted + factor - 1) / factor * factor;
+    const size_t pitch = (taps + BLOCK) / factor + 2 * L;
+    const size_t size = sizeof(aur_decimate) + (taps + taps - 1 + BLOCK + factor * pitch) * sizeof(float);
     aur_decimate *s = calloc(1, size);
     if (!s) return AUR_ENOMEM;
     s->size = size;
     s->factor = factor;
     s->taps = taps;
-    s->dot = dot_variants[aur_simd_select()];
-    s->history = s->coefficients + taps;
+    s->filter = filter_variants[aur_simd_select()];
+    s->pitch = pitch;
+    point_into(s);
     /* Right-aligned, so that the padding meets the oldest frames. */
     float *h = s->coefficients + (taps - wanted);
     double sum = 0.0, centre = (double)(wanted - 1) / 2.0;
@@ -80,7 +94,7 @@ aur_status aur_decimate_clone(const aur_decimate *state, aur_decimate **out) {
     aur_decimate *s = *out = malloc(state->size);
     if (!s) return AUR_ENOMEM;
     memcpy(s, state, state->size);
-    s->history = s->coefficients + s->taps;
+    point_into(s);
     return AUR_OK;
 }
 
@@ -103,10 +117,16 @@ size_t aur_decimate_process(aur_decimate *s, const float *in, size_t frames, flo
     while (frames) {
         const size_t n = frames < BLOCK ? frames : BLOCK;
         memcpy(s->history + past, in, n * sizeof(float));
-        size_t i = s->phase;
-        for (; i < n; i += s->factor)
-            s->dot(s->coefficients, s->history + i, s->taps, &out[written++]);
-        s->phase = i - n;
+        const size_t outputs = s->phase < n ? (n - s->phase - 1) / s->factor + 1 : 0;
+        const size_t reach = outputs ? outputs - 1 + s->taps / s->factor : 0;
+        for (size_t p = 0; p < s->factor; p++) {
+            const float *from = s->history + s->phase + p;
+            float *branch = s->branches + p * s->pitch;
+            for (size_t j = 0; j < reach; j++) branch[j] = from[j * s->factor];
+        }
+        s->filter(s, outputs, out + written);
+        written += outputs;
+        s->phase += outputs * s->factor - n;
         memmove(s->history, s->history + n, past * sizeof(float));
         in += n;
         frames -= n;
