@@ -277,6 +277,25 @@ class Decision(Struct, frozen=True):
     crest_db: float
 
 
+class Tone(Struct, frozen=True):
+    """One EQ section: peaking, low_shelf or high_shelf."""
+
+    kind: str
+    f0_hz: float
+    q: float
+    gain_db: float
+
+
+class Applied(Struct, frozen=True):
+    """What the plan does to the samples, intensity included."""
+
+    gain_db: float
+    fill: float
+    eq: list[Tone]
+    level_target: float | None
+    ceiling: float | None
+
+
 class Params(Event, frozen=True):
     """From `at_frame` on the stream is of this generation; the change fades over `crossfade_frames`."""
 
@@ -291,6 +310,7 @@ class Params(Event, frozen=True):
     bypass: bool
     standard: bool
     decision: Decision | None
+    applied: Applied
     notes: list[str]
 
 

@@ -21,6 +21,7 @@ from .cutter import CHUNK, Cutter, Settings, Treatment, choose
 from .outbox import Outbox, Reply
 from .pacing import Pacer
 from .protocol import (
+    Applied,
     AudioStreamEnd,
     AudioStreamStart,
     Clear,
@@ -35,6 +36,7 @@ from .protocol import (
     ProtocolError,
     Seek,
     Set,
+    Tone,
     TrackStart,
 )
 from .sources import Found
@@ -416,6 +418,7 @@ class Stream:
                 bypass=self._settings.bypass,
                 standard=bool(treatment.flags & protocol.STANDARD_PLAN),
                 decision=decision_of(treatment.plan),
+                applied=applied_by(treatment.plan),
                 notes=list(treatment.plan.notes),
             )
         )
@@ -434,6 +437,12 @@ class Stream:
         if now - self._recorded_at < RECORD_S:
             return
         self._recorded_at = now
+
+
+def applied_by(plan: MasteringPlan) -> Applied:
+    """What a plan does, as the client is told."""
+    eq = [Tone(band.kind, band.f0_hz, band.q, band.gain_db) for band in plan.eq]
+    return Applied(plan.gain_db, plan.fill, eq, plan.level_target, plan.ceiling)
 
 
 def decision_of(plan: MasteringPlan) -> Decision | None:
