@@ -2,7 +2,7 @@
 // and meters that show what is being done to the audio that sounds now.
 
 import { $, define, el, svg } from "./dom.js";
-import { REGIONS, number, story } from "./words.js";
+import { REGIONS, number, story, tone } from "./words.js";
 
 // The two lines of the decision, in LUFS and dB.
 const LOUD = -12;
@@ -92,9 +92,10 @@ export function showDecision(params) {
     ["Loudness", number(decision?.lufs, 1, "LUFS")],
     ["Crest", number(decision?.crest_db, 1, "dB")],
     ["Expansion", off ? "off" : applied(decision?.expansion, 2)],
-    ["Gain", off ? "off" : applied(decision?.gain_db, 1, "dB", true)],
+    ["Gain", off ? "off" : applied(params?.applied.gain_db, 1, "dB", true)],
   ]);
-  $("notes").replaceChildren(...(off ? [] : (params?.notes ?? [])).map((note) => el("li", {}, note)));
+  const notes = off || !params ? [] : [...params.applied.eq.map(tone), ...params.notes];
+  $("notes").replaceChildren(...notes.map((note) => el("li", {}, note)));
 }
 
 /** Show a `chunk` event: what was measured on the audio that sounds now. */

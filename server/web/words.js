@@ -56,24 +56,34 @@ const PRESETS = {
 export const presetWords = (name) => PRESETS[name] ?? "";
 
 /** What is being done to the track, in two sentences at most. */
-export function story({ decision, bypass, intensity, preset }) {
+export function story({ decision, applied, bypass, intensity, standard }) {
   if (bypass) return "You are hearing the original, bit for bit. Press B to go back to the enhanced sound.";
   if (intensity === 0) return "Intensity is at zero, so the original passes through, bit for bit.";
-  if (!decision) return "Still listening: until this track has been measured, a careful standard setting plays.";
-  const { region, expansion, gain_db: gain } = decision;
-  if (region === "compressed_loud") {
+  if (standard || !decision) {
+    return "Still listening: until this track has been measured, a careful standard setting plays.";
+  }
+  const gain = applied.gain_db;
+  if (decision.region === "compressed_loud") {
     return (
       "This master was made loud by flattening its peaks. Auralis opens them up again " +
-      `(expansion ${number(expansion, 2)}) and adds no loudness (${number(gain, 1, "dB", true)}).`
+      `(expansion ${number(decision.expansion, 2)}) and turns it down a touch (${number(gain, 1, "dB", true)}).`
     );
   }
-  if (region === "dynamic_loud") {
-    return preset === "adaptive" || preset === "gentle"
-      ? "Loud, and its transients are intact. There is nothing to repair, so every sample passes untouched."
-      : "Loud, and its transients are intact. There is nothing to repair; only the preset’s own colour is added.";
+  if (decision.region === "dynamic_loud") {
+    return applied.eq.length
+      ? "Loud, and its transients are intact. There is nothing to repair; only the preset’s own colour is added."
+      : "Loud, and its transients are intact. There is nothing to repair, so every sample passes untouched.";
   }
-  const lift = gain > 0.05 ? `lifts it by ${number(gain, 1, "dB")}` : gain < -0.05 ? `lowers it by ${number(-gain, 1, "dB")}` : "keeps its level";
-  return `There is headroom here. Auralis ${lift}, rounds off what is out of balance, and keeps every peak below full scale.`;
+  const lifts = `Auralis ${gain > 0 ? "lifts" : "lowers"} it by ${number(Math.abs(gain), 1, "dB")}`;
+  const level = Math.abs(gain) < 0.05 ? "Its level is right already" : lifts;
+  return `There is headroom here. ${level}, and no peak may come closer than ${number(-applied.ceiling, 0, "dB")} to full scale.`;
+}
+
+/** An EQ section: "+1.5 dB below 150 Hz". */
+export function tone({ kind, f0_hz: hz, gain_db: gain }) {
+  const where = { low_shelf: "below", high_shelf: "above" }[kind] ?? "around";
+  const at = hz >= 1000 ? number(hz / 1000, hz % 1000 ? 1 : 0, "kHz") : number(hz, 0, "Hz");
+  return `${number(gain, 1, "dB", true)} ${where} ${at}`;
 }
 
 const TROUBLE = {

@@ -1,0 +1,510 @@
+"""The player page in a real Chromium against the real server: what it shows, and what it plays.
+
+Sound is judged by samples: a tap in front of the output records them, and they must be those of the
+file, or of the offline Renderer, bit for bit. Every test ends by asking whether the page complained:
+no error in the console, no violation of the content security policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from auralis_server import demo
+from auralis_server.app import running
+from auralis_server.config import ServerConfig
+from numpy.typing import NDArray
+
+import auralis_core as ac
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("no chromium on this machine", allow_module_level=True)
+
+PLAIN_NAME = "music.test"  # resolves to this machine, but is no secure context: no audio worklet there
+ARGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--autoplay-policy=no-user-gesture-required", f"--host-resolver-rules=MAP {PLAIN_NAME} 127.0.0.1"),
+]
+
+# Records what reaches the output. A script processor is the one tap that exists in insecure contexts.
+TAP = """
+(() => {
+  const connect = AudioNode.prototype.connect;
+  window.tap = [];
+  AudioNode.prototype.connect = function (to, ...rest) {
+    if (to instanceof AudioDestinationNode && !(this instanceof ScriptProcessorNode)) {
+      const tap = to.context.createScriptProcessor(4096, 2, 1);
+      tap.onaudioprocess = ({ inputBuffer: heard }) =>
+        window.tap.push([heard.getChannelData(0).slice(), heard.getChannelData(1).slice()]);
+      connect.call(this, tap);
+      connect.call(tap, to);
+      window.tapNode = tap;
+    }
+    return connect.call(this, to, ...rest);
+  };
+  addEventListener("securitypolicyviolation", (e) => console.error("CSP", e.violatedDirective, e.blockedURI));
+})();
+"""
+
+Samples = NDArray[np.float32]
+
+
+class Server:
+    """The real server on a thread of its own; can be stopped and started again on its port."""
+
+    def __init__(self, music: Path, database: Path) -> None:
+        self.music, self.database, self.port = music, database, 0
+        self.start()
+
+    def start(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        config = ServerConfig(
+            dirs=(self.music,), port=self.port, db=self.database, sidecars=False, allowed_hosts=(PLAIN_NAME,)
+        )
+        async with running(config) as address:
+            self.port = int(address.rpartition(":")[2])
+            self._ready.set()
+            await self._stop.wait()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def url(self, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.port}/"
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("music")
+    return {piece.title: path for piece, path in zip(demo.PIECES, demo.synthesise(folder), strict=True)}
+
+
+@pytest.fixture(scope="module")
+def server(music: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = next(iter(music.values())).parent
+    server = Server(folder, tmp_path_factory.mktemp("db") / "auralis.db")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One listener's page, with what it complained about and what it played."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        page.set_default_timeout(10_000)
+
+    def _console(self, message: Any) -> None:
+        # Cross-origin isolation exists in secure contexts only; Chromium mentions that elsewhere.
+        if (
+            message.type == "error"
+            and "Cross-Origin-Opener-Policy header has been ignored" not in message.text
+        ):
+            self.complaints.append(message.text)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def stat(self, name: str) -> str:
+        return str(self.page.inner_text(f"#stats dt:text-is('{name}') + dd"))
+
+    def track(self, title: str) -> Any:
+        return self.page.locator("#tracks button", has_text=title)
+
+    def until(self, condition: str, arg: object = None) -> None:
+        """Wait until `condition`, an expression over `arg`, holds in the page.
+
+        Playwright's own wait evaluates strings in the page, which its security policy forbids.
+        """
+        found = self.page.evaluate(
+            f"""async (arg) => {{
+              const end = performance.now() + 15000;
+              while (!({condition}) && performance.now() < end) await new Promise((go) => setTimeout(go, 20));
+              return Boolean({condition});
+            }}""",
+            arg,
+        )
+        assert found, f"never true: {condition}"
+
+    def listen(self, seconds: float) -> None:
+        """Let the page play until that much more has reached the output."""
+        blocks = self.page.evaluate("tap.length") + int(seconds * 44100 / 4096) + 1
+        self.until("tap.length >= arg", blocks)
+
+    def heard(self) -> Samples:
+        """Everything the output received so far, (2, frames)."""
+        sides = self.page.evaluate(
+            """() => Promise.all([0, 1].map(async (side) => {
+              const bytes = new Uint8Array(await new Blob(tap.map((block) => block[side])).arrayBuffer());
+              let text = "";
+              for (let i = 0; i < bytes.length; i += 8192) {
+                text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+              }
+              return btoa(text);
+            }))"""
+        )
+        return np.array([np.frombuffer(base64.b64decode(side), np.float32) for side in sides])
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Callable[..., Visit]]:
+    """Opens pages; afterwards each must have been without complaint, unless the test took it."""
+    contexts, visits = [], []
+
+    def go(host: str = "127.0.0.1", **options: Any) -> Visit:
+        contexts.append(browser.new_context(**options))
+        contexts[-1].add_init_script(TAP)
+        visits.append(Visit(contexts[-1].new_page()))
+        visits[-1].page.goto(server.url(host))
+        visits[-1].track("Every Fader Up").wait_for()
+        return visits[-1]
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [v.complaints for v in visits] == [[]] * len(visits)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(server: Server, browser: Any) -> dict[str, ac.Fingerprint]:
+    """Fingerprints by title, once the library has been scanned."""
+    page = browser.new_page()
+    page.goto(server.url() + "healthz")
+    script = """async () => {
+      for (;;) {
+        const { tracks } = await (await fetch("/api/tracks")).json();
+        if (tracks.length === 5 && tracks.every((track) => track.fingerprint === "ready")) {
+          return Promise.all(tracks.map(async ({ id, title }) =>
+            [title, await (await fetch(`/api/tracks/${id}/fingerprint`)).json()]));
+        }
+      }
+    }"""
+    found = page.evaluate(script)
+    page.close()
+    return {title: ac.Fingerprint.from_dict(data) for title, data in found}
+
+
+def samples(path: Path) -> Samples:
+    x, _ = sf.read(path, dtype="float32", always_2d=True)
+    return np.ascontiguousarray(np.broadcast_to(x.T, (2, len(x))))
+
+
+def same_run(reference: Samples, heard: Samples) -> tuple[int, int, int]:
+    """The longest stretch of `heard` that is bit for bit one of `reference`.
+
+    Returns where it begins in `reference`, where in `heard`, and its length.
+    """
+    best = (0, 0, 0)
+    for at in range(0, heard.shape[1] - 64, 1024):
+        needle = heard[0, at : at + 64]
+        if at < best[1] + best[2] or np.count_nonzero(needle) < 32:
+            continue
+        found = reference[0].tobytes().find(needle.tobytes())
+        if found < 0 or found % 4:
+            continue
+        there = found // 4
+        n = min(heard.shape[1] - at, reference.shape[1] - there)
+        same = (heard[:, at : at + n] == reference[:, there : there + n]).all(axis=0)
+        run = n if same.all() else int(np.argmin(same))
+        if run > best[2]:
+            best = (there, at, run)
+    return best
+
+
+def test_library_lists_the_tracks_and_searches_them(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    assert v.text("#count") == "5 tracks"
+    assert v.page.locator("#tracks b").all_inner_texts() == [piece.title for piece in demo.PIECES]
+    v.page.fill("#search", "carousel")
+    v.until("document.querySelectorAll('#tracks li').length === 1")
+    assert v.text("#tracks b") == "Carousel in the Rain"
+    v.page.fill("#search", "polka")
+    v.until("!document.querySelector('#empty').hidden")
+    assert v.text("#empty") == "Nothing matches “polka”."
+
+
+@pytest.mark.parametrize(
+    ("host", "sink"), [("127.0.0.1", "audio worklet"), (PLAIN_NAME, "scheduled buffers")]
+)
+def test_original_reaches_the_output_bit_for_bit(
+    visit: Callable[..., Visit], music: dict[str, Path], host: str, sink: str
+) -> None:
+    v = visit(host)
+    v.page.click("#ab")
+    v.track("Every Fader Up").click()
+    v.listen(1.5)
+    assert v.stat("Output") == sink
+    start, _, frames = same_run(samples(music["Every Fader Up"]), v.heard())
+    assert start < 1024  # from the first window the search looks at
+    assert frames > 44100
+    assert v.stat("Interruptions") == "0"
+
+
+def test_enhanced_is_what_the_renderer_makes_offline(
+    visit: Callable[..., Visit], music: dict[str, Path], measured: dict[str, ac.Fingerprint]
+) -> None:
+    title = "Letter from the Attic"
+    v = visit()
+    v.track(title).click()
+    v.listen(1.5)
+    offline = ac.render_array(samples(music[title]), 44100, ac.plan(measured[title]))
+    _, _, frames = same_run(offline, v.heard())
+    assert frames > 44100
+
+
+def test_mono_plays_on_both_sides(visit: Callable[..., Visit], music: dict[str, Path]) -> None:
+    v = visit()
+    v.page.click("#ab")
+    v.track("One Loudspeaker Blues").click()
+    v.listen(0.8)
+    _, _, frames = same_run(samples(music["One Loudspeaker Blues"]), v.heard())
+    assert frames > 0.5 * 44100
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_NAME])
+def test_seek_continues_from_exactly_there(
+    visit: Callable[..., Visit], music: dict[str, Path], host: str
+) -> None:
+    v = visit(host)
+    v.page.click("#ab")
+    v.track("Hammers and Sparks").click()
+    v.listen(0.3)
+    v.page.evaluate("seek.value = 20; seek.dispatchEvent(new Event('change'))")
+    v.listen(0.9)
+    assert 20 <= float(v.page.evaluate("seek.value")) < 25
+    heard = v.heard()
+    start, at, frames = same_run(samples(music["Hammers and Sparks"]), heard)
+    assert frames > 0.5 * 44100
+    # The first 10 ms fade in, and the search starts on the next of its windows.
+    assert 20 * 44100 < start < 20 * 44100 + 441 + 2 * 1024
+    # Nothing older is heard once the new position has begun.
+    assert not np.isin(heard[0, at - 400 : at], samples(music["Hammers and Sparks"])[0, :44100]).all()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_NAME])
+def test_ab_switches_without_moving_the_music(
+    visit: Callable[..., Visit], music: dict[str, Path], measured: dict[str, ac.Fingerprint], host: str
+) -> None:
+    title = "Letter from the Attic"
+    source = samples(music[title])
+    enhanced = ac.render_array(source, 44100, ac.plan(measured[title]))
+    v = visit(host)
+    v.track(title).click()
+    v.listen(0.8)
+    v.page.keyboard.press("b")
+    v.until("document.querySelector('#ab').getAttribute('aria-checked') === 'false'")
+    v.until("document.querySelector('#story').textContent.includes('original')")
+    v.listen(1.0)
+    heard = v.heard()
+    first, first_at, first_frames = same_run(enhanced, heard)
+    then, then_at, then_frames = same_run(source, heard)
+    assert min(first_frames, then_frames) > 0.5 * 44100
+    assert then - first == then_at - first_at  # one timeline through the switch
+    assert then_at - (first_at + first_frames) < 2048 + 2 * 1024  # the crossfade and two search windows
+
+
+def test_preset_and_intensity_change_the_decision_and_the_sound(
+    visit: Callable[..., Visit], music: dict[str, Path], measured: dict[str, ac.Fingerprint]
+) -> None:
+    title = "Letter from the Attic"
+    v = visit()
+    v.track(title).click()
+    v.until("document.querySelector('#region').textContent === 'Room to spare'")
+    adaptive = v.text("#numbers")
+    v.listen(0.5)
+    v.page.keyboard.press("2")
+    v.until("document.querySelector('#numbers').innerText !== arg", adaptive)
+    assert v.page.locator("#presets :checked").get_attribute("value") == "gentle"
+    gentle = v.text("#numbers")
+    v.page.fill("#intensity", "50")
+    v.until("document.querySelector('#numbers').innerText !== arg", gentle)
+    v.until("/Change heard after\\s+\\d/.test(document.querySelector('#stats').innerText)")
+    v.listen(1.0)
+    half = ac.render_array(samples(music[title]), 44100, ac.plan(measured[title], "gentle", 0.5))
+    full = ac.render_array(samples(music[title]), 44100, ac.plan(measured[title]))
+    heard = v.heard()
+    there, at, frames = same_run(full, heard)
+    assert frames > 0.3 * 44100
+    tail = heard[:, -4096:]
+    now = half[:, there + heard.shape[1] - at - 4096 :][:, :4096]
+    # A chain put in mid-track has had half a second to settle: far within a hundredth of the level.
+    np.testing.assert_allclose(tail, now, atol=0.01 * np.abs(now).max())
+
+
+def test_decision_is_shown_for_each_region(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    for title, region in (
+        ("Every Fader Up", "Loud and flattened"),
+        ("Hammers and Sparks", "Loud and alive"),
+        ("Letter from the Attic", "Room to spare"),
+    ):
+        v.track(title).click()
+        v.until("document.querySelector('#region').textContent === arg", region)
+        v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
+    assert "Loudness −22.1 LUFS" in v.page.text_content("#map-title")
+
+
+def test_keyboard_plays_pauses_and_moves(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    v.page.keyboard.press("Space")
+    v.until("document.title.startsWith('Every Fader Up')")
+    v.listen(0.3)
+    v.page.keyboard.press("ArrowRight")
+    v.page.keyboard.press("ArrowRight")
+    v.until("seek.value > 10")
+    v.page.keyboard.press("ArrowLeft")
+    v.until("seek.value > 4 && seek.value < 10")
+    v.page.keyboard.press("Space")
+    v.until("tapNode.context.state === 'suspended'")
+    assert v.page.get_attribute("#toggle", "aria-label") == "Play"
+    v.page.keyboard.press("Space")
+    v.listen(0.3)
+    v.page.keyboard.press("Shift+ArrowRight")
+    v.until("document.title.startsWith('Hammers and Sparks')")
+    v.page.keyboard.press("/")
+    v.page.keyboard.type("b ")
+    assert v.page.input_value("#search") == "b "
+    assert v.page.get_attribute("#ab", "aria-checked") == "true"
+
+
+def test_pause_keeps_the_place(visit: Callable[..., Visit], music: dict[str, Path]) -> None:
+    v = visit()
+    v.page.click("#ab")
+    v.track("Carousel in the Rain").click()
+    v.listen(0.3)
+    v.page.click("#toggle")
+    v.until("tapNode.context.state === 'suspended'")
+    before = float(v.page.evaluate("seek.value"))
+    v.page.evaluate("seek.value = 10; seek.dispatchEvent(new Event('change'))")
+    v.until("Math.abs(seek.value - 10) < .01")
+    assert before < 5
+    v.page.click("#toggle")
+    v.listen(0.8)
+    start, _, frames = same_run(samples(music["Carousel in the Rain"]), v.heard())
+    assert frames > 0.5 * 44100
+    assert 10 * 44100 < start < 11 * 44100
+
+
+def test_track_ends_and_the_next_begins(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    v.track("Every Fader Up").click()
+    v.listen(0.2)
+    v.page.evaluate("seek.value = seek.max - 0.5; seek.dispatchEvent(new Event('change'))")
+    v.until("document.title.startsWith('Hammers and Sparks')")
+    v.listen(0.3)
+    assert v.stat("Interruptions") == "0"
+
+
+def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
+    visit: Callable[..., Visit], music: dict[str, Path]
+) -> None:
+    v = visit()
+    path = music["Carousel in the Rain"]
+    away = path.with_suffix(".away")
+    path.rename(away)
+    try:
+        v.track("Carousel in the Rain").click()
+        v.page.locator("#notice").wait_for()
+        assert "can no longer be read" in v.text("#notice")
+    finally:
+        away.rename(path)
+    v.track("Every Fader Up").click()
+    v.listen(0.3)
+    assert not v.page.is_visible("#notice")
+
+
+def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit], server: Server) -> None:
+    v = visit()
+    v.track("Every Fader Up").click()
+    v.listen(0.5)
+    server.stop()
+    v.page.locator("#notice").wait_for()
+    assert "connection" in v.text("#notice")
+    server.start()
+    v.until("document.querySelector('#link').textContent === 'Connected'")
+    v.until("document.querySelector('#notice').hidden")
+    blocks = v.page.evaluate("tap.length")
+    v.until("tap.slice(arg).filter((block) => block[0].some(Boolean)).length > 4", blocks)
+    v.complaints[:] = [c for c in v.complaints if "WebSocket" not in c]  # the browser logs each failed try
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_narrow_screens_never_scroll_sideways(visit: Callable[..., Visit], width: int) -> None:
+    v = visit(viewport={"width": width, "height": 700})
+    v.track("Every Fader Up").click()
+    v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
+    for view in ("Library", "Sound"):
+        v.page.get_by_role("button", name=view, exact=True).click()
+        assert v.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_late_and_stale_frames_are_placed_by_epoch_and_position(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    got = v.page.evaluate(
+        """async () => {
+          const { Timeline } = await import("/timeline.js");
+          const t = new Timeline(), log = [];
+          const admit = (epoch, position, frames, generation = 0, last = false) =>
+            log.push(JSON.stringify(t.admit({ epoch, position, frames, generation }, last)));
+          admit(1, 0, 100);            // the first frame starts it
+          admit(1, 100, 100);          // the next one follows
+          admit(1, 100, 100);          // a repeated one is dropped
+          t.advance(50);
+          t.clear(2, 150);             // a switch: keep up to 150
+          admit(1, 200, 100);          // the old epoch's rest is stale
+          admit(2, 120, 100, 1);       // the new epoch overlaps: only what lies past 150 counts
+          log.push([t.start, t.end, t.generation]);
+          t.advance(150);
+          log.push(t.generation);
+          t.clear(3, null);            // a seek voids everything
+          log.push(t.held);
+          admit(2, 220, 10);           // stale
+          admit(3, 10, 20, 1, true);   // back to the beginning
+          log.push([t.start, t.end, t.complete]);
+          return log.map(String);
+        }"""
+    )
+    assert got == [
+        '{"at":0,"skip":0,"restart":true}',
+        '{"at":100,"skip":0,"restart":false}',
+        "null",
+        "null",
+        '{"at":150,"skip":30,"restart":false}',
+        "50,220,0",
+        "1",
+        "0",
+        "null",
+        '{"at":10,"skip":0,"restart":true}',
+        "10,30,true",
+    ]
