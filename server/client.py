@@ -86,6 +86,14 @@ class Client:
         await self.send(command, id)
         return await answer
 
+    async def refusal(self, command: Command) -> RequestError:
+        """Ask for something that must be refused, and return the refusal."""
+        try:
+            answer = await self.request(command)
+        except RequestError as e:
+            return e
+        raise AssertionError(f"{command} was answered by {answer}")
+
     async def receive(self) -> Event | tuple[Frame, NDArray[Any]]:
         """The next event or audio frame; `ConnectionError` once the socket is closed."""
         item = await self._items.get()

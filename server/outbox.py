@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from .protocol import Error, Event, Ok, encode
 
@@ -25,6 +25,7 @@ class _Kind(Enum):
     TEXT = 2
     PING = 3
     PONG = 4
+    HANG_UP = 5
 
 
 class Outbox:
@@ -70,6 +71,10 @@ class Outbox:
         """Queue the answer to a WebSocket ping."""
         self._put(_Kind.PONG, payload)
 
+    def hang_up(self) -> None:
+        """Close the socket after everything that was said before."""
+        self._put(_Kind.HANG_UP, b"")
+
     def drop_audio(self) -> list[bytes]:
         """Take back all audio not yet written; text keeps its order."""
         dropped = [payload for kind, payload in self._items if kind is _Kind.AUDIO]
@@ -80,12 +85,6 @@ class Outbox:
     async def settled(self) -> None:
         """Wait until few enough messages are queued to take in another command."""
         while len(self._items) >= MESSAGES:
-            self._emptied.clear()
-            await self._emptied.wait()
-
-    async def flush(self) -> None:
-        """Wait until nothing is queued."""
-        while self._items:
             self._emptied.clear()
             await self._emptied.wait()
 
@@ -104,8 +103,10 @@ class Outbox:
                     await ws.send_frame(payload, web.WSMsgType.TEXT)
                 elif kind is _Kind.PING:
                     await ws.ping(payload)
-                else:
+                elif kind is _Kind.PONG:
                     await ws.pong(payload)
+                else:
+                    await ws.close(code=WSCloseCode.GOING_AWAY)
             self._emptied.set()
             if kind is _Kind.AUDIO and self.has_room:
                 self._on_room()

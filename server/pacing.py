@@ -60,11 +60,11 @@ class Pacer:
             return None
         elapsed = self._elapsed(now)
         ahead = position - self._origin
-        if self._paced(elapsed) >= position:
+        if int(self._paced(elapsed)) >= position:
             return 0.0
         ramp = (ahead - self._lead) / (RAMP * self.rate)
         hold = (ahead - self._buffer) / self.rate
-        return max(0.0, max(ramp, hold) - elapsed)
+        return max(1e-4, max(ramp, hold) - elapsed)
 
     def played(self, now: float) -> int | None:
         """Estimate of the frame sounding now; None from a client that never said."""

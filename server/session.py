@@ -12,7 +12,7 @@ import logging
 import struct
 import time
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 from auralis_core import PRESETS, __version__
 
@@ -74,6 +74,7 @@ class Session:
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._round_trip = 0.0
         self._heard = time.monotonic()
+        self._finished = asyncio.Event()
 
     async def run(self) -> None:
         """Serve the socket until it closes; afterwards nothing of it is left."""
@@ -88,6 +89,7 @@ class Session:
                 self._end(stream, "stopped")
             for helper in helpers:
                 helper.cancel()
+            self._finished.set()
             await _gone([*helpers, *self._tasks.values()])
 
     async def close(self) -> None:
@@ -95,10 +97,10 @@ class Session:
         self._outbox.say(Error("shutting_down", protocol.ERRORS["shutting_down"]))
         for stream in list(self._tasks):
             self._end(stream, "stopped")
+        self._outbox.hang_up()
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self._outbox.flush()
-                await self._ws.close(code=WSCloseCode.GOING_AWAY)
+                await self._finished.wait()
         except TimeoutError:
             self._transport.abort()
 

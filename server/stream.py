@@ -275,8 +275,11 @@ class Stream:
         """Send what may be sent now, or wait until something may."""
         now = time.monotonic()
         allowed = self._pacer.allowed(now)
+        # A whole batch when time alone brings it; when credit ends before that, whatever fits.
         delay = self._pacer.delay(cutter.comfortable, now)
-        if allowed < cutter.least or (allowed < cutter.comfortable and delay is not None):
+        if delay is None:
+            delay = self._pacer.delay(cutter.least, now)
+        if delay != 0.0:
             await self._rest(delay)
             return
         chunks = await in_thread(self._studio.pool, cutter.cut, allowed)

@@ -1,124 +1,16 @@
-"""A library of synthesised files and a real server over it, on a free port of the loopback."""
+"""Fixtures of the server's tests; what they are made of is in ``tests/serving.py``."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from auralis_server.app import running
-from auralis_server.client import Client
-from auralis_server.config import ServerConfig
-from auralis_server.protocol import AudioStreamEnd, Event, Frame, Hello
-from numpy.typing import NDArray
-
-from auralis_core.audio import AudioReader
-from auralis_core.dataset import Dataset, Track, TrackSource
-
-RATE = 44100
-
-#: Everything at once: the tests are about samples, not about waiting for them.
-EAGER = Hello(lead_ms=600_000, max_buffer_ms=600_000)
-
-
-def music(seconds: float, seed: int = 0, rate: int = RATE, channels: int = 2) -> NDArray[np.float32]:
-    """Something with a level, a beat and no two equal samples: (channels, frames)."""
-    frames = round(seconds * rate)
-    t = np.arange(frames) / rate
-    rng = np.random.default_rng(seed)
-    beat = np.exp(-8 * (t * 2 % 1))
-    x = [
-        0.2 * np.sin(2 * np.pi * (220 + 55 * c) * t) * beat + 0.05 * rng.standard_normal(frames) * beat
-        for c in range(channels)
-    ]
-    # 16 bits, so that lossless files give back exactly these samples.
-    return (np.round(np.array(x) * 32767) / 32768).astype(np.float32)
-
-
-@dataclass
-class Library:
-    """A folder of music and its dataset."""
-
-    folder: Path
-    db: Path
-
-    def add(self, name: str, x: NDArray[np.float32], rate: int = RATE) -> Track:
-        """Write a 16-bit file and index it."""
-        path = self.folder / name
-        soundfile.write(path, x.T, rate, subtype="PCM_16")
-        return self.index(path)
-
-    def index(self, path: Path) -> Track:
-        """Put a file into the dataset as a scan would."""
-        with AudioReader(path) as reader:
-            frames, rate, channels = reader.frames, reader.sample_rate, reader.channels
-        stat = path.stat()
-        dataset = Dataset(self.db)
-        try:
-            return dataset.put_track(
-                TrackSource(
-                    str(path), path.stem, "", "", frames, rate, channels, stat.st_size, stat.st_mtime_ns
-                )
-            )
-        finally:
-            dataset.close()
-
-    def config(self, **changes: object) -> ServerConfig:
-        """A server over this library on any free port."""
-        return ServerConfig(dirs=(self.folder,), db=self.db, port=0, scan=False, **changes)  # type: ignore[arg-type]
+from serving import Library
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
+    """An empty folder of music with its dataset."""
     folder = tmp_path / "music"
     folder.mkdir()
     return Library(folder, tmp_path / "auralis.db")
-
-
-@asynccontextmanager
-async def connected(
-    library: Library, hello: Hello | None = EAGER, **changes: object
-) -> AsyncIterator[Client]:
-    """A server, and a client that has said hello."""
-    async with running(library.config(**changes)) as address, Client.connect(address) as client:
-        if hello is not None:
-            await client.request(hello)
-        yield client
-
-
-@dataclass
-class Heard:
-    """Everything of one stream, as it came."""
-
-    events: list[Event]
-    frames: list[tuple[Frame, NDArray[np.float32]]]
-
-    @property
-    def samples(self) -> NDArray[np.float32]:
-        """The audio of all frames, one after the other."""
-        return np.concatenate([x for _, x in self.frames], axis=1)
-
-    def first(self, kind: type) -> object:
-        return next(e for e in self.events if isinstance(e, kind))
-
-    def all(self, kind: type) -> list:
-        return [e for e in self.events if isinstance(e, kind)]
-
-
-async def hear(client: Client, until: Callable[[object], bool] | None = None) -> Heard:
-    """Receive up to the end of the stream, or up to the first item that `until` accepts."""
-    heard = Heard([], [])
-    async with asyncio.timeout(30):
-        while True:
-            item = await client.receive()
-            if isinstance(item, tuple):
-                heard.frames.append(item)
-            else:
-                heard.events.append(item)
-            if isinstance(item, AudioStreamEnd) if until is None else until(item):
-                return heard

@@ -63,7 +63,7 @@ def event_strategy(kind: type) -> st.SearchStrategy:
         if "list" in names:
             options = [st.lists(st.text())]
         if "Decision" in names:
-            options = [st.builds(Decision)]
+            options = [event_strategy(Decision)]
         fields[f.name] = st.one_of(*options, *([st.none()] if "None" in names else []))
     return st.builds(kind, **fields)
 
