@@ -17,8 +17,9 @@ each case on a real file:
 - PCM with less data than the header promises is shortened silently: the promise is read back from
   libsndfile's log, so that every truncated file ends in the same `AudioReadError`. Ogg carries no
   promise; a cut Ogg file is a shorter file.
-- float to integer conversion floors (k/32768 above one half comes back as k − 1): quantisation is
-  done here, and PCM that passes through untouched is written back bit for bit.
+- an Opus page whose stamp lies before its samples (ffmpeg writes such pages from Vorbis sources) is
+  taken for damage: what follows is at an unknown frame and is not delivered.
+- its float to integer conversion is not used (`quantise.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import soundfile
@@ -40,6 +41,7 @@ from numpy.typing import NDArray
 from .atomic import Replacement
 from .errors import AudioFormatError, AudioReadError, AuralisError
 from .mpeg import MeasuredMpeg
+from .quantise import Quantiser
 
 MAX_CHANNELS = 8
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8000, 192000
@@ -389,8 +391,7 @@ class AudioWriter:
         if self.subtype is None or not soundfile.check_format(self.format, self.subtype):
             raise ValueError(f"subtype {self.subtype} does not exist in {self.format}")
         bits = pcm_bits(self.subtype)
-        self._bits = bits
-        self._dither = np.random.default_rng(0) if dither and bits is not None and bits <= 16 else None
+        self._quantise = None if bits is None else Quantiser(bits, dither and bits <= 16)
         try:
             self._target = Replacement(path)
         except OSError as e:
@@ -413,23 +414,9 @@ class AudioWriter:
         for start in range(0, x.shape[1], BLOCK):
             block = np.ascontiguousarray(x[:, start : start + BLOCK].T)
             try:
-                self._file.write(self._quantise(block))
+                self._file.write(block if self._quantise is None else self._quantise(block))
             except soundfile.LibsndfileError as e:
                 raise AudioReadError(f"cannot be written: {_reason(e)}", self.path) from e
-
-    def _quantise(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        if self._bits is None:
-            return x
-        full = float(1 << (self._bits - 1))
-        y = x.astype(np.float64) * full
-        if self._dither is not None:
-            uniform = self._dither.random((*x.shape, 2), np.float32)
-            y += uniform[..., 0]
-            y -= uniform[..., 1]
-        np.clip(np.rint(y, out=y), -full, full - 1, out=y)
-        if self._bits == 16:
-            return y.astype(np.int16)
-        return y.astype(np.int32) << (32 - self._bits)
 
     def close(self) -> None:
         """Finish the file and give it its name."""

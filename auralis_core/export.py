@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import sidecar
 from .audio import AudioInfo, AudioReader, AudioWriter, format_for, pcm_bits, subtype_for
@@ -104,6 +108,11 @@ def export(
         decided = plan(measured, preset, intensity, target, ceiling)
         subtype = subtype.upper() if subtype else subtype_for(target_path, info)
         meter = FeatureExtractor(info.sample_rate, info.channels)
+
+        def take(block: NDArray[np.float32]) -> None:
+            writer.write(block)
+            meter.feed(block)
+
         with (
             Renderer(reader, decided) as renderer,
             AudioWriter(
@@ -111,12 +120,16 @@ def export(
                 subtype=subtype,
                 dither=_requantises(decided, info, subtype),
             ) as writer,
+            ThreadPoolExecutor(1, thread_name_prefix="export") as other_core,
         ):
+            # One block is written and measured while the next is decoded and rendered.
+            taken = other_core.submit(lambda: None)
             while (block := renderer.read(BLOCK)).shape[1] > 0:
-                writer.write(block)
-                meter.feed(block)
+                taken.result()
+                taken = other_core.submit(take, block)
                 if progress is not None:
                     progress(renderer.position / info.sample_rate, info.duration)
+            taken.result()
     return Export(
         plan=decided,
         input=Levels.of(measured),

@@ -296,6 +296,17 @@ def test_write_rounds_to_nearest_and_clips_at_full_scale(tmp_path: Path) -> None
     assert (whole(tmp_path / "r.wav")[0] / np.float32(step)).tolist() == [32767, -32768, 0, 1, -1]
 
 
+@pytest.mark.parametrize("dither", [False, True])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32"])
+def test_write_non_finite_samples_become_silence_and_full_scale(
+    subtype: str, dither: bool, tmp_path: Path
+) -> None:
+    with AudioWriter(tmp_path / "n.wav", SR, 1, subtype=subtype, dither=dither) as w:
+        w.write(np.array([[np.nan, np.inf, -np.inf]], np.float32))
+    # One step of 8 bits is 1/128: the most that full scale is short of 1.
+    np.testing.assert_allclose(whole(tmp_path / "n.wav")[0], [0, 1, -1], atol=1 / 128)
+
+
 def test_write_dither_turns_distortion_into_noise(tmp_path: Path) -> None:
     # A 1 kHz tone of 0.7 steps: plain rounding makes odd harmonics, triangular dither makes white noise
     # of variance 1/4 step² plus the rounding's 1/12 − … = 1/4 in total (Lipshitz et al. 1992).
