@@ -1,0 +1,31 @@
+"""The pages are held to the code they describe."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from auralis_core import DIMENSIONS
+from auralis_core.schema import EXTRAS, FLAGS
+
+ROOT = Path(__file__).resolve().parents[1]
+FINGERPRINT = (ROOT / "docs" / "fingerprint.md").read_text()
+
+
+def test_fingerprint_page_lists_the_table_in_order() -> None:
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| (\w+) \| (-?[\d.]+)…(-?[\d.]+) \|", FINGERPRINT, re.MULTILINE)
+    assert [(n, g, u, float(a), float(b)) for n, g, u, a, b in rows] == [
+        dataclasses.astuple(d) for d in DIMENSIONS
+    ]
+
+
+def test_fingerprint_page_names_every_extra_and_flag() -> None:
+    assert [name for name in (*EXTRAS, *FLAGS) if f"`{name}`" not in FINGERPRINT] == []
+
+
+def test_readme_is_short_and_shows_both_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 120
+    assert "make serve" in text
+    assert "make test" in text
