@@ -29,7 +29,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes(source.read_bytes())
     out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, tree]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        out,
+        tree,
+    ]
     subprocess.run(command, check=True)
     return next(out.glob("*.whl"))
 
@@ -54,7 +65,11 @@ def test_wheel_fingerprints_in_a_bare_environment(wheel: Path, tmp_path: Path) -
     soundfile.write(tmp_path / "tone.wav", np.stack([tone, tone], axis=1), 44100)
     auralis = tmp_path / "venv" / "bin" / "auralis"
     run = subprocess.run(
-        [auralis, "fingerprint", "tone.wav", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [auralis, "fingerprint", "tone.wav", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     reading = json.loads(run.stdout)
