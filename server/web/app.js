@@ -5,7 +5,7 @@ import { showFingerprint } from "./fingerprint.js";
 import { Library } from "./library.js";
 import { Player } from "./player.js";
 import { drawWhy, forgetMoment, showDecision, showMoment } from "./why.js";
-import { clock, label, number, presetWords, trouble } from "./words.js";
+import { byline, clock, label, number, presetWords, trouble } from "./words.js";
 
 const SEEK_STEP_S = 5;
 const INTENSITY_STEP = 5;
@@ -26,15 +26,18 @@ requestAnimationFrame(frame);
 
 player.addEventListener("hello", ({ detail }) => showPresets(detail.presets ?? DEFAULT_PRESETS));
 player.addEventListener("track", ({ detail: track }) => {
-  $("title").textContent = track.title;
-  $("artist").textContent = [track.artist, track.album].filter(Boolean).join(" · ") || "Unknown artist";
-  document.title = `${track.title} · Auralis`;
-  $("duration").textContent = clock(track.duration);
-  $("seek").disabled = false;
-  $("seek").max = track.duration;
-  silence();
+  $("title").textContent = track?.title ?? "Nothing playing";
+  $("artist").textContent = track ? byline(track) : "Choose a track to begin";
+  document.title = track ? `${track.title} · Auralis` : "Auralis";
+  $("duration").textContent = clock(track?.duration ?? 0);
+  $("seek").disabled = !track;
+  $("seek").max = track?.duration ?? 1;
   forgetMoment();
-  showFingerprint(track.id);
+  showFingerprint(track?.fingerprint === "ready" ? track.id : null);
+});
+player.addEventListener("start", ({ detail: { track_id: id, fingerprint } }) => {
+  silence();
+  if (fingerprint === "cached" && id === player.track?.id) showFingerprint(id);
 });
 player.addEventListener("params", ({ detail }) => {
   showDecision(detail);
@@ -51,11 +54,11 @@ player.addEventListener("ended", () => go(1));
 player.addEventListener("trouble", ({ detail }) => complain(trouble(detail)));
 player.addEventListener("connection", ({ detail: { up } }) => {
   const link = $("link");
+  if (up && link.classList.contains("down")) library.load();
   link.textContent = up ? "Connected" : "Connection lost, reconnecting…";
   link.classList.toggle("down", !up);
   if (!up) complain("The connection to the server was lost. Trying to get it back…", "offline");
   else if ($("notice").dataset.about === "offline") silence();
-  if (up && !library.first) library.load();
 });
 
 // --- what the listener does
@@ -79,6 +82,10 @@ for (const button of document.querySelectorAll("[data-show]")) {
   button.addEventListener("click", () => show(button.dataset.show));
 }
 document.addEventListener("keydown", key);
+document.addEventListener("keyup", (event) => {
+  // On the track that plays, space pauses; some browsers would also press its button, on release.
+  if (event.key === " " && event.target.matches("[aria-current]")) event.preventDefault();
+});
 
 function toggle() {
   if (player.playing) player.pause();
@@ -143,8 +150,8 @@ function key(event) {
   const typing = target.matches("input:not([type=range]):not([type=radio])");
   if (typing && event.key === "Escape") target.blur();
   if (typing) return;
-  const own = target.matches("input") ? event.key.startsWith("Arrow") : event.key === " " && target.matches("button");
-  if (own) return; // a slider's arrows and a button's space are theirs
+  if (target.matches("input") && event.key.startsWith("Arrow")) return; // a slider's own
+  if (event.key === " " && target.matches("button:not([aria-current])")) return; // a button's own
   const preset = $("presets").querySelectorAll("input")[Number(event.key) - 1];
   let act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (event.shiftKey && event.key === "ArrowLeft") act = () => go(-1);

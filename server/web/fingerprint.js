@@ -9,7 +9,7 @@ let wanted = null; // id of the track whose fingerprint should be shown
 /** Fetch and draw the fingerprint of track `id`; null empties the chart. */
 export async function showFingerprint(id) {
   wanted = id;
-  if (id === null) return say("");
+  if (id === null) return say("Not measured yet");
   const [known, fingerprint] = await Promise.all([table(), get(`api/tracks/${id}/fingerprint`)]);
   if (wanted !== id) return undefined;
   if (!known || !fingerprint) return say("Not measured yet");

@@ -1,10 +1,12 @@
 // The list of tracks: fetch, search, show, move through. Says which track was chosen; plays nothing.
 
 import { $, el } from "./dom.js";
-import { clock } from "./words.js";
+import { byline, clock } from "./words.js";
 
 const PAGE = 100;
+const MOST = 1000; // tracks the server gives at once
 const TYPING_MS = 150;
+const SCAN_MS = 3000; // how often a list that still changes is looked at
 const STATES = { pending: "Not measured yet", failed: "Could not be measured" };
 
 /** Events: `choose` (detail: the row of /api/tracks), `trouble`. */
@@ -15,6 +17,7 @@ export class Library extends EventTarget {
   #current = null;
   #request = null; // aborts the fetch a newer one replaces
   #timer = 0;
+  #scan = 0;
 
   constructor() {
     super();
@@ -73,24 +76,33 @@ export class Library extends EventTarget {
     buttons[Math.min(Math.max(to, 0), buttons.length - 1)]?.focus();
   }
 
-  async #fetch(offset) {
+  async #fetch(offset, limit = PAGE) {
     this.#request?.abort();
+    clearTimeout(this.#scan);
     const { signal } = (this.#request = new AbortController());
-    const query = new URLSearchParams({ search: this.#query, limit: PAGE, offset });
+    const query = new URLSearchParams({ search: this.#query, limit, offset });
     try {
       const response = await fetch(`api/tracks?${query}`, { signal });
       if (!response.ok) throw new Error(response.statusText);
       const { total, tracks } = await response.json();
       this.#total = total;
-      this.#tracks = offset ? [...this.#tracks, ...tracks] : tracks;
-      this.#show();
+      this.#show(offset ? [...this.#tracks, ...tracks] : tracks);
     } catch (error) {
       if (error.name !== "AbortError") this.dispatchEvent(new CustomEvent("trouble", { detail: { code: "library" } }));
     }
   }
 
-  #show() {
-    $("tracks").replaceChildren(...this.#tracks.map((track) => this.#row(track)));
+  #show(tracks) {
+    if (JSON.stringify(tracks) !== JSON.stringify(this.#tracks)) {
+      const focused = document.activeElement?.dataset.id;
+      $("tracks").replaceChildren(...tracks.map((track) => this.#row(track)));
+      if (focused) $("tracks").querySelector(`[data-id="${focused}"]`)?.focus();
+    }
+    this.#tracks = tracks;
+    if (!tracks.length || tracks.some(({ fingerprint }) => fingerprint === "pending")) {
+      const limit = Math.min(Math.max(PAGE, tracks.length), MOST);
+      this.#scan = setTimeout(() => this.#fetch(0, limit), SCAN_MS);
+    }
     $("count").textContent = this.#total === 1 ? "1 track" : `${this.#total} tracks`;
     $("more").hidden = this.#tracks.length >= this.#total;
     $("empty").hidden = this.#total > 0;
@@ -98,14 +110,13 @@ export class Library extends EventTarget {
   }
 
   #row(track) {
-    const { id, title, artist, album, duration, fingerprint } = track;
+    const { id, title, duration, fingerprint } = track;
     const state = STATES[fingerprint];
-    const by = [artist, album].filter(Boolean).join(" · ");
     const button = el(
       "button",
       { type: "button", "data-id": id },
       el("span", { class: "bars", "aria-hidden": "true" }, el("i"), el("i"), el("i")),
-      el("span", { class: "what" }, el("b", {}, title), el("span", { class: "soft" }, by || "Unknown artist")),
+      el("span", { class: "what" }, el("b", {}, title), el("span", { class: "soft" }, byline(track))),
       state ? el("span", { class: `state ${fingerprint}`, title: state }, el("span", { class: "hidden" }, state)) : "",
       el("span", { class: "length soft" }, clock(duration)),
     );

@@ -10,9 +10,9 @@ const TICK_MS = 100;
 const PAUSE_FADE_S = 0.015;
 
 /**
- * Events, all with their data in `detail`: `hello`, `connection` ({up, retryMs}), `track`, `params`,
- * `chunk` (when its audio sounds), `progress`, `change` (play state or settings), `ended`, `trouble`
- * (an error with a code).
+ * Events, all with their data in `detail`: `hello`, `connection` ({up, retryMs}), `track` (as soon as it
+ * is asked for; null for none), `start` (when the server begins it), `params`, `chunk` (when its audio
+ * sounds), `progress`, `change` (play state or settings), `ended`, `trouble` (an error with a code).
  */
 export class Player extends EventTarget {
   settings = { preset: "adaptive", intensity: 1, bypass: false };
@@ -32,7 +32,7 @@ export class Player extends EventTarget {
   #target = null; // {seconds, epoch} of a start or seek not heard yet; epoch null until it is known
   #asked = null; // when the play or change being waited for was asked
   #credit = "";
-  #finished = false;
+  #left = 0; // where to go on when there is no stream, in seconds
 
   constructor(url) {
     super();
@@ -47,19 +47,16 @@ export class Player extends EventTarget {
 
   /** Start `track` (a row of /api/tracks). Call it from a click or a key: browsers demand that for sound. */
   async play(track, seconds = 0) {
-    let room;
     try {
-      room = this.#enter(track.sample_rate);
+      this.#sound(this.#open(track.sample_rate));
     } catch {
       return this.#trouble({ code: "no_sound" });
     }
-    const { context, fader } = room;
-    context.resume();
-    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
+    const before = { track: this.track, playing: this.playing };
+    const target = { seconds, epoch: null };
     this.track = track;
     this.playing = true;
-    this.#finished = false;
-    this.#target = { seconds, epoch: null };
+    this.#target = target;
     this.#asked = { what: "firstSoundMs", at: performance.now(), ready: (state) => state.running };
     this.#emit("track", track);
     this.#emit("change");
@@ -68,9 +65,13 @@ export class Player extends EventTarget {
     try {
       await this.#connection.request(bypass ? "play_normal" : "play_enhanced", data);
     } catch (error) {
-      if (this.track !== track) return;
-      this.#stopped();
       this.#trouble(error);
+      if (this.#target !== target) return; // something else has been asked for since
+      Object.assign(this, before); // what played before plays on
+      this.#target = null;
+      if (!this.playing) this.#room?.context.suspend();
+      this.#emit("track", this.track);
+      this.#emit("change");
     }
   }
 
@@ -86,14 +87,12 @@ export class Player extends EventTarget {
 
   resume() {
     if (this.playing || !this.track) return;
-    if (this.#finished || !this.#stream) {
-      this.play(this.track, this.#finished ? 0 : this.seconds);
+    if (!this.#stream) {
+      this.play(this.track, this.#left);
       return;
     }
     this.playing = true;
-    const { context, fader } = this.#room;
-    context.resume();
-    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
+    this.#sound(this.#room);
     this.#connection.send("resume");
     this.#emit("change");
   }
@@ -101,7 +100,7 @@ export class Player extends EventTarget {
   seek(seconds) {
     if (!this.track) return;
     const to = Math.min(Math.max(seconds, 0), Math.max(0, this.track.duration - 0.05));
-    if (this.#finished || !this.#stream) {
+    if (!this.#stream) {
       this.play(this.track, to);
       return;
     }
@@ -117,7 +116,7 @@ export class Player extends EventTarget {
   set(change) {
     Object.assign(this.settings, change);
     this.#emit("change");
-    if (!this.#stream || this.#finished) return;
+    if (!this.#stream) return;
     const asked = { what: "changeMs", at: performance.now(), ready: () => false };
     this.#asked = asked;
     this.#request("set", change).then(
@@ -138,7 +137,8 @@ export class Player extends EventTarget {
   /** Where the listener is in the track. */
   get seconds() {
     if (this.#target) return this.#target.seconds;
-    if (!this.#stream || !this.#sink) return 0;
+    if (!this.#stream) return this.#left;
+    if (!this.#sink) return 0;
     const { position } = this.#sink.state();
     return Math.max(0, position - this.#map.at_frame + this.#map.track_frame) / this.#stream.rate;
   }
@@ -159,29 +159,28 @@ export class Player extends EventTarget {
   }
 
   /** The context for a sample rate; made once, inside the first click that needs it. */
-  #enter(sampleRate) {
+  #open(sampleRate) {
     if (!this.#rooms.has(sampleRate)) {
       const context = new AudioContext({ sampleRate, latencyHint: "playback" });
       const fader = new GainNode(context, { gain: this.#volume });
       fader.connect(context.destination);
       this.#rooms.set(sampleRate, { context, fader, kind: prepare(context) });
     }
-    const room = this.#rooms.get(sampleRate);
-    if (this.#room && this.#room !== room) {
-      this.#room.context.suspend();
-      this.#dropSink();
-    }
-    this.#room = room;
-    return room;
+    return this.#rooms.get(sampleRate);
+  }
+
+  /** Let a room be heard. */
+  #sound({ context, fader }) {
+    context.resume();
+    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
   }
 
   #up() {
     this.#emit("connection", { up: true });
-    if (this.track && this.#stream && !this.#finished) {
-      const { playing, seconds } = this;
-      this.#stream = null;
-      if (playing) this.play(this.track, seconds);
-    }
+    if (!this.#stream) return;
+    this.#left = this.seconds;
+    this.#stream = null;
+    if (this.playing) this.play(this.track, this.#left);
   }
 
   #message({ type, data }) {
@@ -192,7 +191,7 @@ export class Player extends EventTarget {
         return this.#start(data);
       case "track_start":
         this.#map = data;
-        return;
+        return this.#emit("start", data);
       case "clear":
         return this.#clear(data);
       case "params":
@@ -203,7 +202,7 @@ export class Player extends EventTarget {
       case "fingerprint_progress":
         return this.#emit("progress", data);
       case "audio_stream_end":
-        if (data.stream === this.#stream?.id && data.reason === "error") this.#stopped();
+        if (data.stream === this.#stream?.id && data.reason === "error") this.#stopped(this.seconds);
         return;
       case "error":
         return this.#trouble(data);
@@ -215,7 +214,9 @@ export class Player extends EventTarget {
     this.#stream = { id: stream, epoch, rate, frames };
     this.#chunks = [];
     if (this.#target) this.#target.epoch = epoch;
-    const room = this.#enter(rate);
+    const room = this.#open(rate);
+    if (this.#room && this.#room !== room) this.#room.context.suspend();
+    this.#room = room;
     const kind = await room.kind;
     if (this.#stream?.id !== stream) return;
     this.stats.sink = kind;
@@ -269,14 +270,15 @@ export class Player extends EventTarget {
       this.#credit = JSON.stringify(credit);
       this.#connection.send("credit", credit);
     }
-    if (state.ended && !this.#finished) {
-      this.#stopped();
-      this.#finished = true;
+    if (state.ended && !target) {
+      this.#stopped(0);
       this.#emit("ended");
     }
   }
 
-  #stopped() {
+  /** There is no stream any more; play and resume start one at `left` seconds. */
+  #stopped(left) {
+    this.#left = left;
     this.playing = false;
     this.#stream = null;
     this.#target = null;

@@ -10,6 +10,11 @@ export function clock(seconds) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+/** Who made a track, as far as its tags say. */
+export function byline({ artist, album }) {
+  return [artist, album].filter(Boolean).join(" · ") || "Unknown artist";
+}
+
 /** A number with a real minus sign; "–" for what is not known. */
 export function number(value, digits = 1, unit = "", signed = false) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

@@ -24,6 +24,8 @@ from auralis_server.config import ServerConfig
 from numpy.typing import NDArray
 
 import auralis_core as ac
+from auralis_core.dataset import Dataset
+from auralis_core.library import scan
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 
@@ -64,8 +66,8 @@ Samples = NDArray[np.float32]
 class Server:
     """The real server on a thread of its own; can be stopped and started again on its port."""
 
-    def __init__(self, music: Path, database: Path) -> None:
-        self.music, self.database, self.port = music, database, 0
+    def __init__(self, music: Path, database: Path, scan: bool = True) -> None:
+        self.music, self.database, self.port, self.scan = music, database, 0, scan
         self.start()
 
     def start(self) -> None:
@@ -77,7 +79,12 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         config = ServerConfig(
-            dirs=(self.music,), port=self.port, db=self.database, sidecars=False, allowed_hosts=(PLAIN_NAME,)
+            dirs=(self.music,),
+            port=self.port,
+            db=self.database,
+            sidecars=False,
+            allowed_hosts=(PLAIN_NAME,),
+            scan=self.scan,
         )
         async with running(config) as address:
             self.port = int(address.rpartition(":")[2])
@@ -182,11 +189,11 @@ def visit(browser: Any, server: Server) -> Iterator[Callable[..., Visit]]:
     """Opens pages; afterwards each must have been without complaint, unless the test took it."""
     contexts, visits = [], []
 
-    def go(host: str = "127.0.0.1", **options: Any) -> Visit:
+    def go(host: str = "127.0.0.1", at: Server = server, **options: Any) -> Visit:
         contexts.append(browser.new_context(**options))
         contexts[-1].add_init_script(TAP)
         visits.append(Visit(contexts[-1].new_page()))
-        visits[-1].page.goto(server.url(host))
+        visits[-1].page.goto(at.url(host))
         visits[-1].track("Every Fader Up").wait_for()
         return visits[-1]
 
@@ -375,6 +382,31 @@ def test_decision_is_shown_for_each_region(visit: Callable[..., Visit]) -> None:
     assert "Loudness −22.1 LUFS" in v.page.text_content("#map-title")
 
 
+def test_unmeasured_track_plays_at_once_and_is_explained_when_measured(
+    visit: Callable[..., Visit], music: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for title in ("Every Fader Up", "Letter from the Attic"):
+        shutil.copy(music[title], folder)
+    dataset = Dataset(tmp_path / "auralis.db")
+    scan([folder], dataset, analyse=False)
+    dataset.close()
+    server = Server(folder, tmp_path / "auralis.db", scan=False)
+    try:
+        v = visit(at=server)
+        assert v.page.locator("#tracks .pending").count() == 2
+        v.track("Letter from the Attic").click()
+        v.until("document.querySelector('#region').textContent === 'Room to spare'")
+        v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
+        v.until("document.querySelectorAll('#tracks .pending').length === 1")
+        v.listen(0.3)
+        assert v.stat("Interruptions") == "0"
+        v.page.goto("about:blank")  # leaves before the server does
+    finally:
+        server.stop()
+
+
 def test_keyboard_plays_pauses_and_moves(visit: Callable[..., Visit]) -> None:
     v = visit()
     v.page.keyboard.press("Space")
@@ -430,6 +462,9 @@ def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
     visit: Callable[..., Visit], music: dict[str, Path]
 ) -> None:
     v = visit()
+    v.page.click("#ab")
+    v.track("Every Fader Up").click()
+    v.listen(0.3)
     path = music["Carousel in the Rain"]
     away = path.with_suffix(".away")
     path.rename(away)
@@ -437,11 +472,15 @@ def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
         v.track("Carousel in the Rain").click()
         v.page.locator("#notice").wait_for()
         assert "can no longer be read" in v.text("#notice")
+        assert v.text("#title") == "Every Fader Up"
+        v.listen(0.5)
     finally:
         away.rename(path)
-    v.track("Every Fader Up").click()
-    v.listen(0.3)
-    assert not v.page.is_visible("#notice")
+    heard = v.heard()
+    _, at, frames = same_run(samples(music["Every Fader Up"]), heard)
+    assert at + frames == heard.shape[1]  # without a gap to the last sample
+    v.track("Hammers and Sparks").click()
+    v.until("document.querySelector('#notice').hidden")
 
 
 def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit], server: Server) -> None:
