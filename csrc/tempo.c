@@ -9,13 +9,11 @@
 #define WINDOW_SECONDS 6.0
 #define STEP_SECONDS 1.5
 #define SHORTEST_SECONDS 0.5
-#define LENGTH 2048u /* of the transform: a window and four times the longest lag, without wrap */
+#define LENGTH 1024u /* of the transform: a window and four times the longest lag, without wrap */
 #define LAGS (LENGTH / 2)
 #define PEAKS 10u
 #define BATCH (2 * AUR_LANES) /* windows in one transform */
-#define ONSET_CUTOFF_HZ 7.0   /* width of the smoothing before periods are sought */
-#define ACCENT_CUTOFF_HZ 14.0
-#define SAME_PULSE 0.03 /* relative difference of lag within which two votes agree */
+#define SAME_PULSE 0.03       /* relative difference of lag within which two votes agree */
 
 typedef struct {
     size_t start;
@@ -24,25 +22,10 @@ typedef struct {
 } vote;
 
 typedef struct {
-    double rate, shortest, longest; /* lags in rows */
-    size_t rows, window, step, votes;
-    const float *onset, *accent;
+    const aur_tempo_rows *rows;
+    double shortest, longest; /* lags in rows */
+    size_t window, step, votes;
 } search;
-
-/* Zero-phase smoothing with a Hann kernel about one period of `cutoff` wide. */
-static void smooth(const float *restrict in, float *restrict out, size_t rows, double rate, double cutoff) {
-    const size_t half = (size_t)(rate / cutoff / 2.0);
-    memset(out, 0, rows * sizeof *out);
-    for (size_t j = 0; j <= 2 * half; j++) {
-        const double phase = (double)(j + 1) / (double)(half + 1);
-        const float h = (float)((0.5 - 0.5 * cos(AUR_PI * phase)) / (double)(half + 1));
-        const size_t from = j < half ? half - j : 0, ahead = j > half ? j - half : 0;
-        const size_t back = j < half ? half - j : 0;
-        AUR_INDEPENDENT
-        for (size_t i = from; i < rows - (ahead < rows ? ahead : rows); i++)
-            out[i] += h * in[i + ahead - back];
-    }
-}
 
 /* Where the parabola through g[k-1], g[k], g[k+1] has its top. */
 static double vertex(const float *g, size_t k) {
@@ -76,7 +59,7 @@ static void autocorrelate(const search *s, const aur_fft *plan, size_t first, si
     float *re = lanes, *im = re + size, *gr = im + size, *gi = gr + size;
     memset(lanes, 0, 2 * size * sizeof *lanes);
     for (size_t w = 0; w < count; w++) {
-        const float *v = s->onset + (first + w) * s->step;
+        const float *v = s->rows->onset + (first + w) * s->step;
         float *to = (w < AUR_LANES ? re : im) + w % AUR_LANES;
         double mean = 0.0;
         for (size_t i = 0; i < s->window; i++)
@@ -125,7 +108,7 @@ static void cast_vote(const search *s, const float *g, vote *v) {
     double top[PEAKS], spread[PEAKS], tops = 0.0, spreads = 0.0, best = -1.0;
     size_t chosen = 0;
     for (size_t i = 0; i < peaks; i++) {
-        const size_t phases = pulse_train(s->onset + v->start, s->window, vertex(h, peak[i]), mean);
+        const size_t phases = pulse_train(s->rows->onset + v->start, s->window, vertex(h, peak[i]), mean);
         double sum = 0.0, squares = 0.0, largest = 0.0;
         for (size_t p = 0; p < phases; p++) {
             sum += mean[p];
@@ -182,56 +165,84 @@ static double local_period(double lag, double pulse, double ratio) {
     return pulse * ratio;
 }
 
-/* Accent on the best phase of a pulse train less the most accent half or a third of a period away. */
-static double contrast(const search *s, const vote *v, double period) {
-    float mean[LAGS / 2];
-    if (period * 1.5 > (double)s->window) return 0.0;
-    const size_t phases = pulse_train(s->accent + v->start, s->window, period, mean);
-    size_t on = 0;
-    for (size_t p = 0; p < phases; p++)
-        if (mean[p] > mean[on]) on = p;
-    double off = 0.0;
-    const double parts[] = {0.5, 1.0 / 3, 2.0 / 3};
-    for (size_t i = 0; i < 3; i++) {
-        const size_t p = (on + (size_t)(parts[i] * period + 0.5)) % phases;
-        if (mean[p] > off) off = mean[p];
-    }
-    return mean[on] - off;
-}
-
-/* Normalised correlation of a window with itself one period later. */
-static double clarity(const search *s, const vote *v) {
-    const float *x = s->onset + v->start;
-    const size_t lag = (size_t)v->lag, n = s->window - lag - 1;
-    const float f = (float)(v->lag - (double)lag);
-    double mx = 0.0, my = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
+/* Normalised correlation of n rows (a sum of two kinds, either may be NULL) with those `lag` later. */
+static double correlation(const float *x, const float *x2, size_t rows, double lag) {
+    const size_t whole = (size_t)lag, n = rows - whole - 1;
+    const float f = (float)(lag - (double)whole);
+    double ma = 0.0, mb = 0.0, aa = 0.0, bb = 0.0, ab = 0.0;
     for (size_t i = 0; i < n; i++) {
-        const double a = x[i], b = x[i + lag] * (1.0f - f) + x[i + lag + 1] * f;
-        mx += a, my += b, xx += a * a, yy += b * b, xy += a * b;
+        const size_t j = i + whole;
+        double a = x[i], b = x[j] * (1.0f - f) + x[j + 1] * f;
+        if (x2) a += x2[i], b += x2[j] * (1.0f - f) + x2[j + 1] * f;
+        ma += a, mb += b, aa += a * a, bb += b * b, ab += a * b;
     }
-    mx /= (double)n, my /= (double)n;
-    const double vx = xx / (double)n - mx * mx, vy = yy / (double)n - my * my;
-    if (!(vx > 0.0 && vy > 0.0)) return 0.0;
-    return aur_clamp((xy / (double)n - mx * my) / sqrt(vx * vy), 0.0, 1.0);
+    ma /= (double)n, mb /= (double)n;
+    const double va = aa / (double)n - ma * ma, vb = bb / (double)n - mb * mb;
+    if (!(va > 0.0 && vb > 0.0)) return 0.0;
+    return aur_clamp((ab / (double)n - ma * mb) / sqrt(va * vb), -1.0, 1.0);
 }
 
-/* The octave decider: among the multiples of the pulse within range, the one whose beats are most
- * accented against what lies between them, with a mild preference for tempi near 120. */
+/*
+ * The octave decider. Which multiple of the shared pulse is the beat? Each in range is scored by
+ *
+ *   ln(accent on the beat / mean accent)   the pulses of a beat fall on strong events; twice too fast a
+ *                                          beat has half its pulses between them and loses ln 2
+ *   + FASTER per octave                    twice too slow a beat loses nothing by the first term, so
+ *                                          the faster level wins unless its accents fall below
+ *                                          exp(-FASTER) = 70 % of the slower one's
+ *   + BACKBEAT * (high - all)              correlation two beats later: the snare comes back every
+ *                                          second beat while the kick need not
+ *   - PREFERENCE * octaves from 120, squared: the log-normal preference of listeners (Moelants 2002).
+ *
+ * The weights are a conditional logit fitted on the patterns of tests/reference/drums.py, divided
+ * by the weight of the first term; leaving whole patterns out of the fit costs one to two percent.
+ */
+#define FASTER 0.36
+#define BACKBEAT 0.5
+#define PREFERENCE 0.08
+
+static double beat_score(const search *s, const vote *votes, double pulse, double ratio) {
+    float low[LAGS / 2], high[LAGS / 2];
+    double on = 0.0, backbeat = 0.0;
+    size_t count = 0;
+    for (size_t w = 0; w < s->votes; w++) {
+        if (!(votes[w].lag > 0.0)) continue;
+        const float *l = s->rows->low + votes[w].start, *h = s->rows->high + votes[w].start;
+        const double period = local_period(votes[w].lag, pulse, ratio);
+        double mean = 0.0;
+        float top = 0.0f;
+        for (size_t i = 0; i < s->window; i++)
+            mean += l[i] + h[i];
+        const size_t phases = pulse_train(l, s->window, period, low);
+        pulse_train(h, s->window, period, high);
+        for (size_t p = 0; p < phases; p++)
+            if (low[p] + high[p] > top) top = low[p] + high[p];
+        if (!(mean > 0.0)) continue;
+        on += top / mean * (double)s->window;
+        if (2.0 * period < 0.7 * (double)s->window)
+            backbeat +=
+                correlation(h, NULL, s->window, 2.0 * period) - correlation(l, h, s->window, 2.0 * period);
+        count++;
+    }
+    if (!(on > 0.0)) return -HUGE_VAL;
+    const double octaves = log2(60.0 * s->rows->rate / (pulse * ratio) / 120.0);
+    return log(on / (double)count) + FASTER * octaves + BACKBEAT * backbeat / (double)count -
+           PREFERENCE * octaves * octaves;
+}
+
 static double decide(const search *s, const vote *votes, double pulse, double *alt) {
-    double best = 0.0, second = 0.0, period = pulse;
+    double best = -HUGE_VAL, second = -HUGE_VAL, period = pulse;
     *alt = 0.0;
     for (size_t i = 0; i < RATIOS; i++) {
-        const double p = pulse * ratios[i], octaves = log2(60.0 * s->rate / p / 120.0) / 1.8;
+        const double p = pulse * ratios[i];
         if (p < 0.99 * s->shortest || p > 1.01 * s->longest) continue;
-        double sum = 0.0;
-        for (size_t w = 0; w < s->votes; w++)
-            if (votes[w].lag > 0.0)
-                sum += contrast(s, votes + w, local_period(votes[w].lag, pulse, ratios[i]));
-        sum *= exp(-0.5 * octaves * octaves);
-        if (sum > best)
-            second = best, *alt = best > 0.0 ? period : 0.0, best = sum, period = p;
-        else if (sum > second)
-            second = sum, *alt = p;
+        const double score = beat_score(s, votes, pulse, ratios[i]);
+        if (score > best) {
+            second = best, *alt = second > -HUGE_VAL ? period : 0.0;
+            best = score, period = p;
+        } else if (score > second) {
+            second = score, *alt = p;
+        }
     }
     return period;
 }
@@ -243,7 +254,8 @@ static double stability(const search *s, const vote *votes, double period) {
         const vote *v = votes + w;
         if (!(v->lag > 0.0)) continue;
         const double octaves = log2(v->lag / period), off = octaves - floor(octaves + 0.5);
-        sum += clarity(s, v) * exp(-off * off / (2.0 * 0.04 * 0.04));
+        const double clarity = fmax(0.0, correlation(s->rows->onset + v->start, NULL, s->window, v->lag));
+        sum += clarity * exp(-off * off / (2.0 * 0.04 * 0.04));
         count++;
     }
     return count ? sum / (double)count : 0.0;
@@ -253,30 +265,30 @@ static float *floats(size_t count) {
     return aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
 }
 
-aur_status aur_tempo_estimate(const float *onset, const float *accent, size_t rows, double row_rate,
-                              aur_tempo *out) {
-    memset(out, 0, sizeof *out);
-    if ((double)rows < SHORTEST_SECONDS * row_rate) return AUR_OK;
-    search s = {.rate = row_rate, .rows = rows};
-    s.window = (size_t)(WINDOW_SECONDS * row_rate);
-    s.step = (size_t)(STEP_SECONDS * row_rate);
-    if (s.window > rows) s.window = rows;
-    s.votes = (rows - s.window) / s.step + 1;
-    s.shortest = 60.0 * row_rate / AUR_TEMPO_FASTEST;
-    s.longest = 60.0 * row_rate / AUR_TEMPO_SLOWEST;
-    if (s.longest > 0.5 * (double)s.window) s.longest = 0.5 * (double)s.window;
+/* BPM in steps of 0.01: finer than any pulse is known, coarse enough that rounding upstream is lost. */
+static double in_bpm(double period, double rate) {
+    if (!(period > 0.0)) return 0.0;
+    return aur_clamp(floor(6000.0 * rate / period + 0.5) / 100.0, AUR_TEMPO_SLOWEST, AUR_TEMPO_FASTEST);
+}
 
-    float *smoothed = floats(2 * rows), *lanes = floats(4 * aur_fft_row(LENGTH) * AUR_LANES);
+aur_status aur_tempo_estimate(const aur_tempo_rows *rows, aur_tempo *out) {
+    memset(out, 0, sizeof *out);
+    if ((double)rows->count < SHORTEST_SECONDS * rows->rate) return AUR_OK;
+    search s = {.rows = rows};
+    s.window = (size_t)(WINDOW_SECONDS * rows->rate);
+    s.step = (size_t)(STEP_SECONDS * rows->rate);
+    if (s.window > rows->count) s.window = rows->count;
+    s.votes = (rows->count - s.window) / s.step + 1;
+    s.shortest = 60.0 * rows->rate / AUR_TEMPO_FASTEST;
+    s.longest = fmin(60.0 * rows->rate / AUR_TEMPO_SLOWEST, 0.5 * (double)s.window);
+
+    float *lanes = floats(4 * aur_fft_row(LENGTH) * AUR_LANES);
     float (*g)[LAGS] = (float (*)[LAGS])floats(BATCH * LAGS);
     vote *votes = calloc(s.votes, sizeof *votes);
     aur_fft *plan = NULL;
     aur_status status = aur_fft_create(LENGTH, &plan);
-    if (!smoothed || !lanes || !g || !votes) status = AUR_ENOMEM;
+    if (!lanes || !g || !votes) status = AUR_ENOMEM;
     if (!status) {
-        smooth(onset, smoothed, rows, row_rate, ONSET_CUTOFF_HZ);
-        smooth(accent, smoothed + rows, rows, row_rate, ACCENT_CUTOFF_HZ);
-        s.onset = smoothed;
-        s.accent = smoothed + rows;
         for (size_t first = 0; first < s.votes; first += BATCH) {
             const size_t count = s.votes - first < BATCH ? s.votes - first : BATCH;
             autocorrelate(&s, plan, first, count, lanes, g);
@@ -289,15 +301,13 @@ aur_status aur_tempo_estimate(const float *onset, const float *accent, size_t ro
         const double pulse = shared_lag(votes, s.votes, &share);
         if (pulse > 0.0) {
             const double period = decide(&s, votes, pulse, &alt);
-            out->bpm = aur_clamp(60.0 * row_rate / period, AUR_TEMPO_SLOWEST, AUR_TEMPO_FASTEST);
-            out->alt =
-                alt > 0.0 ? aur_clamp(60.0 * row_rate / alt, AUR_TEMPO_SLOWEST, AUR_TEMPO_FASTEST) : 0.0;
+            out->bpm = in_bpm(period, rows->rate);
+            out->alt = in_bpm(alt, rows->rate);
             out->stability = stability(&s, votes, period);
             out->confidence = out->stability * share;
         }
     }
     aur_fft_destroy(plan);
-    free(smoothed);
     free(lanes);
     free(g);
     free(votes);

@@ -21,12 +21,16 @@ typedef struct {
     double stability;  /* 0..1: rhythm_stability of the fingerprint */
 } aur_tempo;
 
-/*
- * onset and accent: `rows` values >= 0 each, row_rate rows a second (150..200). onset counts every
- * event alike, accent weighs it by its strength. Only ratios matter: scaling either changes nothing.
- * Under half a second of rows everything is 0. AUR_ENOMEM when scratch memory could not be had.
- */
-aur_status aur_tempo_estimate(const float *onset, const float *accent, size_t rows, double row_rate,
-                              aur_tempo *out);
+/* Rows of onset strength, `count` values >= 0 in each: onset counts every event alike, low (the kick's
+ * range) and high (the snare's) weigh events by their strength. rate: rows a second, 75..100. */
+typedef struct {
+    const float *onset, *low, *high;
+    size_t count;
+    double rate;
+} aur_tempo_rows;
+
+/* Only ratios of rows matter: scaling any of the three changes nothing. Under half a second everything
+ * is 0. AUR_ENOMEM when scratch memory, about 500 kB, could not be had. */
+aur_status aur_tempo_estimate(const aur_tempo_rows *rows, aur_tempo *out);
 
 #endif

@@ -15,11 +15,15 @@
 #define BLOCK_ROWS (AUR_LANES * SPAN)
 #define BANDS 8u
 #define LAG 2u            /* rows between the two amplitudes that are compared */
-#define LEVEL_ROWS 16u    /* rows a level is kept for: 93 ms */
+#define MOMENT_ROWS 16u   /* 93 ms */
 #define FLOOR 0.03f       /* of the running peak: what a rise is measured against */
 #define QUIET_BAND 0.05f  /* of the loudest band's running peak: least peak of any band */
 #define PEAK_SECONDS 3.0  /* the running peak falls by 1/e in this time */
+#define LOW_BANDS 2u      /* below 200 Hz: the kick */
 #define ACCENT_BANDS 6u   /* below 3.2 kHz: kick and snare carry the beat, cymbals divide it */
+#define PAST 64u          /* rows kept in front of a block: smoothing and onsets look back */
+#define ONSET_TAPS 25u    /* Hann, 145 ms: what is finer than this is no pulse */
+#define ACCENT_TAPS 13u   /* Hann, 75 ms */
 #define HOLD_SECONDS 2.0  /* pauses shorter than this are part of the music */
 #define WAIT_ROWS 5u      /* 29 ms: least distance of two onsets */
 #define AROUND_ROWS 17u   /* 99 ms each side: what an onset has to stand out from */
@@ -28,17 +32,27 @@
 
 static const double band_edges_hz[BANDS + 1] = {30, 100, 200, 400, 800, 1600, 3200, 6400, 14000};
 
-/* What one row of onset strength needs to know about the rows before it. */
+enum { ONSET, LOW, HIGH, ROW_KINDS };
+
+/* Everything that later rows need to know about earlier ones. */
 typedef struct {
     float peak[BANDS];
     float before[LAG][BANDS];
+    float rows[ROW_KINDS][PAST + BLOCK_ROWS]; /* the last PAST rows, then room for a block */
 } carry;
+
+/* MOMENT_ROWS rows: their loudest power and the onsets among them. */
+typedef struct {
+    float power;
+    uint32_t onsets;
+} moment;
 
 struct aur_temporal {
     double row_rate;
     size_t frame, hop, history, block; /* samples; history = frame - hop precede each block */
     size_t edges[BANDS + 1];           /* bins */
     float decay;
+    float onset_taps[ONSET_TAPS], accent_taps[ACCENT_TAPS];
     aur_simd simd;
     aur_fft *plan;
     float *window;  /* frame */
@@ -47,11 +61,11 @@ struct aur_temporal {
     size_t fill;
     int started;
     carry carry;
-    float *onset, *accent, *level;
-    size_t rows, capacity; /* both in rows; level holds capacity / LEVEL_ROWS */
+    size_t rows, capacity;  /* room for one block more than there are rows, always */
+    float *kept[ROW_KINDS]; /* smoothed, every second row */
+    moment *moments;
     aur_status status;
 };
-
 /* Segments in lanes, then the transform's re and im. */
 static size_t lane_floats(const aur_temporal *s) {
     return (s->history + SPAN * s->hop) * AUR_LANES;
@@ -67,6 +81,27 @@ static float *floats(size_t count) {
     float *p = aligned_alloc(64, (count * sizeof *p + 63) / 64 * 64);
     if (p) memset(p, 0, count * sizeof *p);
     return p;
+}
+
+static void hann(float *taps, size_t count, double scale) {
+    for (size_t i = 0; i < count; i++)
+        taps[i] = (float)(scale * (0.5 - 0.5 * cos(2.0 * AUR_PI * (double)(i + 1) / (double)(count + 1))));
+}
+
+/* Makes room for one more block. */
+static aur_status grow(aur_temporal *s) {
+    if (s->rows + BLOCK_ROWS <= s->capacity) return AUR_OK;
+    const size_t capacity = s->capacity ? 2 * s->capacity : 32 * BLOCK_ROWS;
+    for (size_t k = 0; k < ROW_KINDS; k++) {
+        float *kept = realloc(s->kept[k], capacity / 2 * sizeof *kept);
+        if (!kept) return AUR_ENOMEM;
+        s->kept[k] = kept;
+    }
+    moment *moments = realloc(s->moments, capacity / MOMENT_ROWS * sizeof *moments);
+    if (!moments) return AUR_ENOMEM;
+    s->moments = moments;
+    s->capacity = capacity;
+    return AUR_OK;
 }
 
 aur_status aur_temporal_create(double sample_rate, aur_temporal **out) {
@@ -87,13 +122,17 @@ aur_status aur_temporal_create(double sample_rate, aur_temporal **out) {
         const double bin = floor(band_edges_hz[b] * (double)s->frame / sample_rate + 0.5);
         s->edges[b] = (size_t)aur_clamp(bin, 1.0, (double)(s->frame / 2));
     }
-    const aur_status status = aur_fft_create(s->frame, &s->plan);
+    hann(s->onset_taps, ONSET_TAPS, 2.0 / (ONSET_TAPS + 1));
+    hann(s->accent_taps, ACCENT_TAPS, 2.0 / (ACCENT_TAPS + 1));
+    aur_status status = aur_fft_create(s->frame, &s->plan);
     s->window = floats(s->frame);
     s->pending = floats(s->history + s->block);
     s->scratch = floats(scratch_floats(s));
-    if (status || !s->window || !s->pending || !s->scratch) {
+    if (!status && (!s->window || !s->pending || !s->scratch)) status = AUR_ENOMEM;
+    if (!status) status = grow(s);
+    if (status) {
         aur_temporal_destroy(s);
-        return status ? status : AUR_ENOMEM;
+        return status;
     }
     for (size_t i = 0; i < s->frame; i++)
         s->window[i] = (float)(0.5 - 0.5 * cos(2.0 * AUR_PI * (double)i / (double)s->frame));
@@ -108,9 +147,9 @@ void aur_temporal_destroy(aur_temporal *s) {
     free(s->window);
     free(s->pending);
     free(s->scratch);
-    free(s->onset);
-    free(s->accent);
-    free(s->level);
+    for (size_t k = 0; k < ROW_KINDS; k++)
+        free(s->kept[k]);
+    free(s->moments);
     free(s);
 }
 
@@ -156,13 +195,13 @@ AUR_INLINE void bands_body(const float *restrict re, const float *restrict im, c
 }
 
 /*
- * One row: how much louder each band is than LAG rows ago. onset is the rise of the logarithm in
- * its bounded form, (a - p) / (a + p) = tanh(ln(a / p) / 2), with a floor of a share of the band's
- * running peak; accent is the plain rise over that peak, so that a loud hit outweighs a soft one.
+ * One row: how much louder each band is than LAG rows ago. ONSET is the rise of the logarithm in
+ * its bounded form, (a - p) / (a + p) = tanh(ln(a / p) / 2), summed over bands, with a floor of a share
+ * of the band's running peak; LOW and HIGH are the plain rise over that peak, in which a loud hit
+ * outweighs a soft one.
  */
-AUR_INLINE void row_body(const float *restrict a, carry *restrict c, float decay, float *onset,
-                         float *accent) {
-    float loudest = 0.0f, rise[BANDS], share[BANDS];
+AUR_INLINE void row_body(const float *restrict a, carry *restrict c, float decay, size_t at) {
+    float loudest = 0.0f, rise[BANDS], share[BANDS], onset = 0.0f, low = 0.0f, high = 0.0f;
     for (size_t b = 0; b < BANDS; b++) {
         const float fallen = c->peak[b] * decay;
         c->peak[b] = a[b] > fallen ? a[b] : fallen;
@@ -176,24 +215,22 @@ AUR_INLINE void row_body(const float *restrict a, carry *restrict c, float decay
         rise[b] = up / (a[b] + p + FLOOR * peak);
         share[b] = up / peak;
     }
-    float sum = 0.0f, low = 0.0f;
     for (size_t b = 0; b < BANDS; b++)
-        sum += rise[b];
-    for (size_t b = 0; b < ACCENT_BANDS; b++)
+        onset += rise[b];
+    for (size_t b = 0; b < LOW_BANDS; b++)
         low += share[b];
+    for (size_t b = LOW_BANDS; b < ACCENT_BANDS; b++)
+        high += share[b];
     memcpy(c->before[0], c->before[1], sizeof c->before[0]);
     memcpy(c->before[1], a, sizeof c->before[1]);
-    *onset = sum;
-    *accent = low;
+    c->rows[ONSET][at] = onset;
+    c->rows[LOW][at] = low;
+    c->rows[HIGH][at] = high;
 }
 
-typedef struct {
-    float *onset, *accent, *level;
-} rows_out;
-
-/* Rows first .. first + count of the signal, the first `count` of the block in `pending`. */
-AUR_INLINE void block_body(const aur_temporal *s, const float *restrict pending, size_t count, float *scratch,
-                           carry *c, size_t first, rows_out out) {
+/* The first `count` rows of the block in `pending`, into c->rows, and their total power. */
+AUR_INLINE void rows_body(const aur_temporal *s, const float *restrict pending, size_t count, float *scratch,
+                          carry *c, float *total) {
     float amplitude[BLOCK_ROWS][BANDS], power[2 * BANDS * AUR_LANES];
     const size_t length = s->history + SPAN * s->hop;
     float *lanes = scratch, *re = lanes + lane_floats(s), *im = re + transform_floats(s);
@@ -212,48 +249,73 @@ AUR_INLINE void block_body(const aur_temporal *s, const float *restrict pending,
             }
     }
     for (size_t r = 0; r < count; r++) {
-        float total = 0.0f;
+        total[r] = 0.0f;
         for (size_t b = 0; b < BANDS; b++) {
-            const float p = amplitude[r][b];
-            amplitude[r][b] = sqrtf(p < 1e30f ? p : 1e30f);
+            const float p = amplitude[r][b] < 1e30f ? amplitude[r][b] : 1e30f;
+            amplitude[r][b] = sqrtf(p);
+            total[r] += p;
         }
-        for (size_t b = 0; b < BANDS; b++)
-            total += amplitude[r][b] * amplitude[r][b];
-        row_body(amplitude[r], c, s->decay, out.onset + first + r, out.accent + first + r);
-        float *level = out.level + (first + r) / LEVEL_ROWS;
-        *level = (first + r) % LEVEL_ROWS == 0 || total > *level ? total : *level;
+        row_body(amplitude[r], c, s->decay, PAST + r);
     }
 }
 
-#define BLOCK(name, target)                                                                                  \
+typedef void rows_function(const aur_temporal *, const float *, size_t, float *, carry *, float *);
+
+#define ROWS(name, target)                                                                                   \
     target static void name(const aur_temporal *s, const float *pending, size_t count, float *scratch,       \
-                            carry *c, size_t first, rows_out out) {                                          \
-        block_body(s, pending, count, scratch, c, first, out);                                               \
+                            carry *c, float *total) {                                                        \
+        rows_body(s, pending, count, scratch, c, total);                                                     \
     }
-BLOCK(block_baseline, )
+ROWS(rows_baseline, )
 #ifdef AUR_X86
-BLOCK(block_avx2, AUR_TARGET_AVX2)
-BLOCK(block_avx512, AUR_TARGET_AVX512)
-static void (*const blocks[])(const aur_temporal *, const float *, size_t, float *, carry *, size_t,
-                              rows_out) = {block_baseline, block_avx2, block_avx512};
+ROWS(rows_avx2, AUR_TARGET_AVX2)
+ROWS(rows_avx512, AUR_TARGET_AVX512)
+static rows_function *const rows_of[] = {rows_baseline, rows_avx2, rows_avx512};
 #else
-static void (*const blocks[])(const aur_temporal *, const float *, size_t, float *, carry *, size_t,
-                              rows_out) = {block_baseline};
+static rows_function *const rows_of[] = {rows_baseline};
 #endif
 
-/* Room for one more block of rows. */
-static aur_status grow(aur_temporal *s) {
-    if (s->rows + BLOCK_ROWS <= s->capacity) return AUR_OK;
-    const size_t capacity = s->capacity ? 2 * s->capacity : 64 * BLOCK_ROWS;
-    float *onset = realloc(s->onset, capacity * sizeof *onset);
-    if (onset) s->onset = onset;
-    float *accent = realloc(s->accent, capacity * sizeof *accent);
-    if (accent) s->accent = accent;
-    float *level = realloc(s->level, capacity / LEVEL_ROWS * sizeof *level);
-    if (level) s->level = level;
-    if (!onset || !accent || !level) return AUR_ENOMEM;
-    s->capacity = capacity;
-    return AUR_OK;
+/* A local maximum of onset strength that stands out from its surroundings. Rows from..to are known. */
+static int is_onset(const float *onset, size_t r, size_t from, size_t to) {
+    const size_t low = r - from < AROUND_ROWS ? from : r - AROUND_ROWS;
+    const size_t high = to - r <= AROUND_ROWS ? to : r + AROUND_ROWS + 1;
+    float sum = 0.0f;
+    for (size_t i = low; i < high; i++) {
+        sum += onset[i];
+        if (i < r && i + WAIT_ROWS >= r && onset[i] >= onset[r]) return 0;
+        if (i > r && i <= r + WAIT_ROWS && onset[i] > onset[r]) return 0;
+    }
+    return onset[r] >= sum / (float)(high - low) + ONSET_ABOVE;
+}
+
+/*
+ * Rows first .. first + count of the signal: kept smoothed, and searched for onsets. An onset needs
+ * AROUND_ROWS rows after it to be judged, so the search lags behind, except at the end.
+ */
+static void advance(const aur_temporal *s, const float *pending, size_t first, size_t count, int end,
+                    float *scratch, carry *c, moment *moments) {
+    float total[BLOCK_ROWS];
+    rows_of[s->simd](s, pending, count, scratch, c, total);
+    for (size_t r = 0; r < count; r++) {
+        moment *m = moments + (first + r) / MOMENT_ROWS;
+        if ((first + r) % MOMENT_ROWS == 0) *m = (moment){0.0f, 0};
+        if (total[r] > m->power) m->power = total[r];
+    }
+    for (size_t k = 0; k < ROW_KINDS; k++) {
+        const size_t taps = k == ONSET ? ONSET_TAPS : ACCENT_TAPS;
+        const float *h = k == ONSET ? s->onset_taps : s->accent_taps;
+        for (size_t i = 0; i < count / 2; i++) {
+            const float *x = c->rows[k] + PAST + 2 * i + 2 - taps;
+            float sum = 0.0f;
+            for (size_t j = 0; j < taps; j++)
+                sum += h[j] * x[j];
+            s->kept[k][first / 2 + i] = sum;
+        }
+    }
+    const size_t from = first < PAST ? PAST - first : 0, to = PAST + count;
+    const size_t lag = end ? 0 : AROUND_ROWS;
+    for (size_t at = from > PAST - AROUND_ROWS ? from : PAST - AROUND_ROWS; at + lag < to; at++)
+        if (is_onset(c->rows[ONSET], at, from, to)) moments[(first + at - PAST) / MOMENT_ROWS].onsets++;
 }
 
 void aur_temporal_process(aur_temporal *s, const float *mono, size_t frames) {
@@ -265,12 +327,14 @@ void aur_temporal_process(aur_temporal *s, const float *mono, size_t frames) {
         const size_t room = s->history + s->block - s->fill, n = frames < room ? frames : room;
         memcpy(s->pending + s->fill, mono, n * sizeof *mono);
         s->fill += n, mono += n, frames -= n;
-        if (n < room || (s->status = grow(s))) continue;
-        blocks[s->simd](s, s->pending, BLOCK_ROWS, s->scratch, &s->carry, s->rows,
-                        (rows_out){s->onset, s->accent, s->level});
-        s->rows += BLOCK_ROWS;
+        if (n < room) break;
+        advance(s, s->pending, s->rows, BLOCK_ROWS, 0, s->scratch, &s->carry, s->moments);
+        for (size_t k = 0; k < ROW_KINDS; k++)
+            memmove(s->carry.rows[k], s->carry.rows[k] + BLOCK_ROWS, PAST * sizeof(float));
         memcpy(s->pending, s->pending + s->block, s->history * sizeof *mono);
         s->fill = s->history;
+        s->rows += BLOCK_ROWS;
+        s->status = grow(s);
     }
     aur_restore_denormals(env);
 }
@@ -280,83 +344,65 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Least level of music: 50 dB under the 95th percentile of all levels that are not zero. */
-static aur_status active_level(const float *level, size_t count, float *out) {
-    float *sorted = malloc((count + 1) * sizeof *sorted);
-    if (!sorted) return AUR_ENOMEM;
-    size_t n = 0;
+/*
+ * Onsets in music, over the time there is music: from moments within ACTIVE_RANGE of the 95th
+ * percentile of those that are not silent, on through pauses shorter than HOLD_SECONDS.
+ */
+static void density(const aur_temporal *s, const moment *moments, size_t rows, float *sorted,
+                    aur_temporal_result *out) {
+    const size_t count = (rows + MOMENT_ROWS - 1) / MOMENT_ROWS, hold = (size_t)(HOLD_SECONDS * s->row_rate);
+    size_t audible = 0, active = 0, held = 0;
     for (size_t i = 0; i < count; i++)
-        if (level[i] > 0.0f) sorted[n++] = level[i];
-    qsort(sorted, n, sizeof *sorted, by_value);
-    *out = n ? (float)(ACTIVE_RANGE * sorted[(size_t)(0.95 * (double)(n - 1))]) : 1.0f;
-    free(sorted);
-    return AUR_OK;
-}
-
-/* Local maxima of the onset strength that stand out from their surroundings, and the time they were
- * counted over: music, and pauses up to HOLD_SECONDS after it. */
-static void count_onsets(const aur_temporal *s, const float *onset, const float *level, size_t rows,
-                         float least, aur_temporal_result *out) {
-    const size_t hold = (size_t)(HOLD_SECONDS * s->row_rate);
-    size_t active_rows = 0, loud = 0, last = 0;
-    int heard = 0;
-    for (size_t r = 0; r < rows; r++) {
-        if (level[r / LEVEL_ROWS] >= least) loud = r, heard = 1;
-        if (!heard || r - loud >= hold) continue;
-        active_rows++;
-        if (level[r / LEVEL_ROWS] < least || (out->onsets && r - last < WAIT_ROWS)) continue;
-        const size_t from = r < AROUND_ROWS ? 0 : r - AROUND_ROWS;
-        const size_t to = r + AROUND_ROWS < rows ? r + AROUND_ROWS + 1 : rows;
-        double sum = 0.0;
-        int top = 1;
-        for (size_t i = from; i < to; i++) {
-            sum += onset[i];
-            if (i + WAIT_ROWS >= r && i <= r + WAIT_ROWS &&
-                (onset[i] > onset[r] || (i < r && onset[i] == onset[r])))
-                top = 0;
+        if (moments[i].power > 0.0f) sorted[audible++] = moments[i].power;
+    if (!audible) return;
+    qsort(sorted, audible, sizeof *sorted, by_value);
+    const float least = ACTIVE_RANGE * sorted[(size_t)(0.95 * (double)(audible - 1))];
+    for (size_t i = 0; i < count; i++) {
+        const size_t span = rows - i * MOMENT_ROWS < MOMENT_ROWS ? rows - i * MOMENT_ROWS : MOMENT_ROWS;
+        if (moments[i].power >= least) {
+            out->onsets += moments[i].onsets;
+            held = hold + span;
         }
-        if (!top || onset[r] < sum / (double)(to - from) + ONSET_ABOVE) continue;
-        out->onsets++;
-        last = r;
+        active += held < span ? held : span;
+        held -= held < span ? held : span;
     }
-    out->active_s = (double)active_rows / s->row_rate;
-    if (active_rows) out->transient_density = aur_clamp((double)out->onsets / out->active_s / 10.0, 0.0, 1.0);
+    if (!active) return;
+    out->active_s = (double)active / s->row_rate;
+    out->transient_density = aur_clamp((double)out->onsets / out->active_s / 10.0, 0.0, 1.0);
 }
 
+/* The rows of the block begun go where the next block will put its own, so nothing that counts changes. */
 aur_status aur_temporal_finish(const aur_temporal *s, aur_temporal_result *out) {
     memset(out, 0, sizeof *out);
     if (s->status) return s->status;
     const size_t fresh = s->fill >= s->frame ? (s->fill - s->frame) / s->hop + 1 : 0;
-    const size_t rows = s->rows + fresh, room = s->rows + BLOCK_ROWS;
-    float *copy = floats(2 * room + room / LEVEL_ROWS), *pending = floats(s->history + s->block);
-    float *scratch = floats(scratch_floats(s));
-    aur_status status = copy && pending && scratch ? AUR_OK : AUR_ENOMEM;
+    const size_t rows = s->rows + fresh, count = s->rows / MOMENT_ROWS,
+                 room = count + BLOCK_ROWS / MOMENT_ROWS;
+    float *scratch = floats(scratch_floats(s)), *sorted = floats(room);
+    moment *moments = malloc(room * sizeof *moments);
+    carry *c = malloc(sizeof *c);
+    aur_status status = scratch && sorted && moments && c ? AUR_OK : AUR_ENOMEM;
     if (!status) {
-        const rows_out all = {copy, copy + room, copy + 2 * room};
-        if (s->rows) {
-            memcpy(all.onset, s->onset, s->rows * sizeof *copy);
-            memcpy(all.accent, s->accent, s->rows * sizeof *copy);
-            memcpy(all.level, s->level, s->rows / LEVEL_ROWS * sizeof *copy);
-        }
-        memcpy(pending, s->pending, s->fill * sizeof *pending);
-        carry c = s->carry;
         const aur_fpenv env = aur_flush_denormals();
-        if (fresh) blocks[s->simd](s, pending, fresh, scratch, &c, s->rows, all);
+        memcpy(moments, s->moments, count * sizeof *moments);
+        memcpy(c, &s->carry, sizeof *c);
+        advance(s, s->pending, s->rows, fresh, 1, scratch, c, moments);
+        density(s, moments, rows, sorted, out);
         aur_restore_denormals(env);
-        float least;
         aur_tempo tempo;
-        status = active_level(all.level, (rows + LEVEL_ROWS - 1) / LEVEL_ROWS, &least);
-        if (!status) status = aur_tempo_estimate(all.onset, all.accent, rows, s->row_rate, &tempo);
+        status = aur_tempo_estimate(
+            &(aur_tempo_rows){s->kept[ONSET], s->kept[LOW], s->kept[HIGH], rows / 2, s->row_rate / 2.0},
+            &tempo);
         if (!status) {
-            count_onsets(s, all.onset, all.level, rows, least, out);
             out->tempo_bpm = tempo.bpm;
             out->tempo_alt = tempo.alt;
             out->tempo_confidence = tempo.confidence;
             out->rhythm_stability = tempo.stability;
         }
     }
-    free(copy);
-    free(pending);
     free(scratch);
+    free(sorted);
+    free(moments);
+    free(c);
     return status;
 }

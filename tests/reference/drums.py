@@ -125,7 +125,7 @@ def track(name: str, bpm: float, seconds: float = 20.0, sample_rate: float = 441
     """Mono float32 of pattern `name` at `bpm`. Seeded by the name and the tempo: same call, same bits."""
     p = PATTERNS[name]
     rng = np.random.default_rng(zlib.crc32(f"{name} {bpm:.6f}".encode()))
-    out = np.zeros(int(seconds * sample_rate) + int(0.3 * sample_rate))
+    out = np.zeros(int(seconds * sample_rate) + int(sample_rate))
     times = beat_times(bpm, seconds, p.drift, p.steps)
     for name_, line in p.voices.items():
         hit = voice(name_, sample_rate) * _LEVEL[name_]
