@@ -11,8 +11,11 @@
 #define SHORTEST_SECONDS 0.5
 #define LENGTH 1024u /* of the transform: a window and four times the longest lag, without wrap */
 #define LAGS (LENGTH / 2)
+#define WINDOW_ROWS 600u /* more than a window has */
+#define LONGEST_LAG 0.67 /* of a window that is correlated with itself */
 #define PEAKS 10u
 #define BATCH (2 * AUR_LANES) /* windows in one transform */
+#define LEAST_CONFIDENCE 0.15 /* noise reaches .12, speech .10, pads .11; the loosest music .3 */
 #define SAME_PULSE 0.03       /* relative difference of lag within which two votes agree */
 
 typedef struct {
@@ -140,18 +143,16 @@ static void cast_vote(const search *s, const float *g, vote *v) {
     }
 }
 
-/* Lag and total weight of the largest group of votes that agree. */
-static double shared_lag(const vote *votes, size_t count, double *share) {
-    double best = 0.0, lag = 0.0, all = 0.0;
+/* The lag of the largest group of votes that agree. */
+static double shared_lag(const vote *votes, size_t count) {
+    double best = 0.0, lag = 0.0;
     for (size_t i = 0; i < count; i++) {
         double weight = 0.0, sum = 0.0;
-        all += votes[i].weight;
         for (size_t j = 0; j < count && votes[i].lag > 0.0; j++)
             if (fabs(votes[j].lag / votes[i].lag - 1.0) < SAME_PULSE)
                 weight += votes[j].weight, sum += votes[j].weight * votes[j].lag;
         if (weight > best) best = weight, lag = sum / weight;
     }
-    *share = all > 0.0 ? best / all : 0.0;
     return lag;
 }
 
@@ -165,68 +166,97 @@ static double local_period(double lag, double pulse, double ratio) {
     return pulse * ratio;
 }
 
-/* Normalised correlation of n rows (a sum of two kinds, either may be NULL) with those `lag` later. */
-static double correlation(const float *x, const float *x2, size_t rows, double lag) {
+/* Normalised correlation of the rows with those `lag` later, -1..1. */
+static double correlation(const float *x, size_t rows, double lag) {
     const size_t whole = (size_t)lag, n = rows - whole - 1;
-    const float f = (float)(lag - (double)whole);
-    double ma = 0.0, mb = 0.0, aa = 0.0, bb = 0.0, ab = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const size_t j = i + whole;
-        double a = x[i], b = x[j] * (1.0f - f) + x[j + 1] * f;
-        if (x2) a += x2[i], b += x2[j] * (1.0f - f) + x2[j + 1] * f;
-        ma += a, mb += b, aa += a * a, bb += b * b, ab += a * b;
+    const float f = (float)(lag - (double)whole), *y = x + whole;
+    float sums[5][AUR_LANES] = {{0}};
+    size_t i = 0;
+    for (; i + AUR_LANES <= n; i += AUR_LANES)
+        for (size_t l = 0; l < AUR_LANES; l++) {
+            const float a = x[i + l], b = y[i + l] + (y[i + l + 1] - y[i + l]) * f;
+            sums[0][l] += a, sums[1][l] += b, sums[2][l] += a * a, sums[3][l] += b * b, sums[4][l] += a * b;
+        }
+    for (size_t l = 0; i < n; i++, l++) {
+        const float a = x[i], b = y[i] + (y[i + 1] - y[i]) * f;
+        sums[0][l] += a, sums[1][l] += b, sums[2][l] += a * a, sums[3][l] += b * b, sums[4][l] += a * b;
     }
-    ma /= (double)n, mb /= (double)n;
-    const double va = aa / (double)n - ma * ma, vb = bb / (double)n - mb * mb;
+    double mean[5] = {0.0};
+    for (size_t k = 0; k < 5; k++) {
+        for (size_t l = 0; l < AUR_LANES; l++)
+            mean[k] += sums[k][l];
+        mean[k] /= (double)n;
+    }
+    const double va = mean[2] - mean[0] * mean[0], vb = mean[3] - mean[1] * mean[1];
     if (!(va > 0.0 && vb > 0.0)) return 0.0;
-    return aur_clamp((ab / (double)n - ma * mb) / sqrt(va * vb), -1.0, 1.0);
+    return aur_clamp((mean[4] - mean[0] * mean[1]) / sqrt(va * vb), -1.0, 1.0);
 }
 
 /*
- * The octave decider. Which multiple of the shared pulse is the beat? Each in range is scored by
+ * The octave decider. Which multiple of the shared pulse is the beat? Each one in range is scored by
  *
- *   ln(accent on the beat / mean accent)   the pulses of a beat fall on strong events; twice too fast a
- *                                          beat has half its pulses between them and loses ln 2
- *   + FASTER per octave                    twice too slow a beat loses nothing by the first term, so
- *                                          the faster level wins unless its accents fall below
- *                                          exp(-FASTER) = 70 % of the slower one's
- *   + BACKBEAT * (high - all)              correlation two beats later: the snare comes back every
- *                                          second beat while the kick need not
- *   - PREFERENCE * octaves from 120, squared: the log-normal preference of listeners (Moelants 2002).
+ *   ln(accent on the beat / mean accent)  the pulses of a beat fall on strong events; at twice the beat
+ *                                         half of them fall between and ln 2 is lost
+ *   + FASTER * octaves                    at half the beat nothing is lost by the first term, so the
+ *                                         faster level wins while its accents keep exp(-FASTER) = 73 %
+ *                                         of the slower one's
+ *   + BACKBEAT * (high - all)             correlation two beats later: the snare comes back every second
+ *                                         beat while the kick need not
+ *   + EVEN * ln(evenness)                 a beat that every second time falls into nothing is none
+ *   - PREFERENCE * octaves squared        listeners' preference for tempi near CENTRE, log-normal
+ *                                         (Parncutt 1994, Moelants 2002)
  *
- * The weights are a conditional logit fitted on the patterns of tests/reference/drums.py, divided
- * by the weight of the first term; leaving whole patterns out of the fit costs one to two percent.
+ * with octaves = log2(BPM / CENTRE). The weights come from a conditional logit on the patterns of
+ * tests/reference/drums.py, divided by the weight of the first term and rounded on the plateau where
+ * neither Accuracy moves.
  */
-#define FASTER 0.36
+#define FASTER 0.32
 #define BACKBEAT 0.5
-#define PREFERENCE 0.08
+#define EVEN 0.1
+#define LEAST_EVEN 0.05
+#define PREFERENCE 0.04
+#define CENTRE 110.0
+
+/* Onset strength at every second beat over that at the others, 0..1: a beat that half the time falls into
+ * nothing is none. */
+static double evenness(const float *onset, size_t rows, double first, double period) {
+    double sum[2] = {0.0}, count[2] = {0.0};
+    unsigned odd = 0;
+    for (double at = first + 0.5; at < (double)rows; at += period, odd ^= 1) {
+        sum[odd] += onset[(size_t)at];
+        count[odd] += 1.0;
+    }
+    if (!(count[1] > 0.0)) return 0.0;
+    const double a = sum[0] / count[0], b = sum[1] / count[1];
+    return fmax(a, b) > 0.0 ? fmin(a, b) / fmax(a, b) : 0.0;
+}
 
 static double beat_score(const search *s, const vote *votes, double pulse, double ratio) {
-    float low[LAGS / 2], high[LAGS / 2];
-    double on = 0.0, backbeat = 0.0;
+    float all[WINDOW_ROWS], phase[LAGS / 2];
+    double on = 0.0, backbeat = 0.0, even = 0.0;
     size_t count = 0;
     for (size_t w = 0; w < s->votes; w++) {
         if (!(votes[w].lag > 0.0)) continue;
-        const float *l = s->rows->low + votes[w].start, *h = s->rows->high + votes[w].start;
+        const float *low = s->rows->low + votes[w].start, *high = s->rows->high + votes[w].start;
         const double period = local_period(votes[w].lag, pulse, ratio);
         double mean = 0.0;
-        float top = 0.0f;
         for (size_t i = 0; i < s->window; i++)
-            mean += l[i] + h[i];
-        const size_t phases = pulse_train(l, s->window, period, low);
-        pulse_train(h, s->window, period, high);
-        for (size_t p = 0; p < phases; p++)
-            if (low[p] + high[p] > top) top = low[p] + high[p];
+            mean += all[i] = low[i] + high[i];
         if (!(mean > 0.0)) continue;
-        on += top / mean * (double)s->window;
-        if (2.0 * period < 0.7 * (double)s->window)
+        const size_t phases = pulse_train(all, s->window, period, phase);
+        size_t top = 0;
+        for (size_t p = 0; p < phases; p++)
+            if (phase[p] > phase[top]) top = p;
+        on += phase[top] / mean * (double)s->window;
+        even += evenness(s->rows->onset + votes[w].start, s->window, (double)top, period);
+        if (2.0 * period < LONGEST_LAG * (double)s->window)
             backbeat +=
-                correlation(h, NULL, s->window, 2.0 * period) - correlation(l, h, s->window, 2.0 * period);
+                correlation(high, s->window, 2.0 * period) - correlation(all, s->window, 2.0 * period);
         count++;
     }
     if (!(on > 0.0)) return -HUGE_VAL;
-    const double octaves = log2(60.0 * s->rows->rate / (pulse * ratio) / 120.0);
-    return log(on / (double)count) + FASTER * octaves + BACKBEAT * backbeat / (double)count -
+    const double n = (double)count, octaves = log2(60.0 * s->rows->rate / (pulse * ratio) / CENTRE);
+    return log(on / n) + FASTER * octaves + BACKBEAT * backbeat / n + EVEN * log(fmax(even / n, LEAST_EVEN)) -
            PREFERENCE * octaves * octaves;
 }
 
@@ -247,18 +277,47 @@ static double decide(const search *s, const vote *votes, double pulse, double *a
     return period;
 }
 
+/*
+ * rhythm_stability: over the windows that hold any onset, the mean of
+ *   autocorrelation clarity * exp(-(log2(T_w / T))^2 / (2 * 0.04^2))
+ * with T_w the local tempo, sought one, two and four beats away: the lag that makes the product largest.
+ * Clarity is the share of the variance that the rows one lag earlier explain, the correlation squared.
+ */
 static double stability(const search *s, const vote *votes, double period) {
+    const double sigma = 0.04;
     double sum = 0.0;
     size_t count = 0;
     for (size_t w = 0; w < s->votes; w++) {
-        const vote *v = votes + w;
-        if (!(v->lag > 0.0)) continue;
-        const double octaves = log2(v->lag / period), off = octaves - floor(octaves + 0.5);
-        const double clarity = fmax(0.0, correlation(s->rows->onset + v->start, NULL, s->window, v->lag));
-        sum += clarity * exp(-off * off / (2.0 * 0.04 * 0.04));
+        const float *x = s->rows->onset + votes[w].start;
+        double best = 0.0, energy = 0.0;
+        for (size_t i = 0; i < s->window; i++)
+            energy += x[i];
+        if (!(energy > 0.0)) continue;
+        for (double beats = 1.0; beats <= 4.0; beats *= 2.0)
+            for (int i = -6; i <= 6; i++) {
+                const double octaves = 0.02 * i, lag = beats * period * exp2(octaves);
+                if (lag > LONGEST_LAG * (double)s->window) continue;
+                const double r = fmax(0.0, correlation(x, s->window, lag));
+                best = fmax(best, r * r * exp(-octaves * octaves / (2.0 * sigma * sigma)));
+            }
+        sum += best;
         count++;
     }
     return count ? sum / (double)count : 0.0;
+}
+
+/* The share of the votes, by weight, for the beat or a level related to it. */
+static double agreement(const search *s, const vote *votes, double period) {
+    double agreed = 0.0, all = 0.0;
+    for (size_t w = 0; w < s->votes; w++) {
+        all += votes[w].weight;
+        for (size_t i = 0; i < RATIOS; i++)
+            if (fabs(votes[w].lag / (period * ratios[i]) - 1.0) < SAME_PULSE) {
+                agreed += votes[w].weight;
+                break;
+            }
+    }
+    return all > 0.0 ? agreed / all : 0.0;
 }
 
 static float *floats(size_t count) {
@@ -297,14 +356,16 @@ aur_status aur_tempo_estimate(const aur_tempo_rows *rows, aur_tempo *out) {
                 cast_vote(&s, g[w], votes + first + w);
             }
         }
-        double share, alt;
-        const double pulse = shared_lag(votes, s.votes, &share);
+        double alt;
+        const double pulse = shared_lag(votes, s.votes);
         if (pulse > 0.0) {
             const double period = decide(&s, votes, pulse, &alt);
-            out->bpm = in_bpm(period, rows->rate);
-            out->alt = in_bpm(alt, rows->rate);
             out->stability = stability(&s, votes, period);
-            out->confidence = out->stability * share;
+            out->confidence = out->stability * agreement(&s, votes, period);
+            if (out->confidence >= LEAST_CONFIDENCE) {
+                out->bpm = in_bpm(period, rows->rate);
+                out->alt = in_bpm(alt, rows->rate);
+            }
         }
     }
     aur_fft_destroy(plan);

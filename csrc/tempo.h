@@ -4,7 +4,7 @@
  * Windows of 6 s every 1.5 s each vote for a pulse (generalised autocorrelation, stretched copies
  * added, pulse trains over the ten best lags: Percival and Tzanetakis, IEEE/ACM TASLP 22(12), 2014);
  * the vote most windows share is the pulse of the track. Which multiple of it is the beat is decided
- * once, over all windows, by the contrast of accents on the beat and between beats, see tempo.c.
+ * once, over all windows, by what is accented and what comes back: the octave decider in tempo.c.
  */
 #ifndef AUR_TEMPO_H
 #define AUR_TEMPO_H
@@ -15,9 +15,9 @@
 #define AUR_TEMPO_FASTEST 210.0
 
 typedef struct {
-    double bpm;        /* AUR_TEMPO_SLOWEST .. AUR_TEMPO_FASTEST, 0 when there is no pulse */
-    double alt;        /* the runner-up among the metrical levels of the same pulse, 0 without one */
-    double confidence; /* 0..1: how regular the pulse is and how many windows agree on it */
+    double bpm;        /* AUR_TEMPO_SLOWEST .. AUR_TEMPO_FASTEST, 0 when confidence is under .15 */
+    double alt;        /* the runner-up among the metrical levels of the same pulse, 0 likewise */
+    double confidence; /* 0..1: stability times the share of windows whose pulse is of this metre */
     double stability;  /* 0..1: rhythm_stability of the fingerprint */
 } aur_tempo;
 

@@ -14,10 +14,11 @@
 #define SPAN 8u
 #define BLOCK_ROWS (AUR_LANES * SPAN)
 #define BANDS 8u
-#define LAG 2u            /* rows between the two amplitudes that are compared */
+#define LAG 3u            /* rows between the two amplitudes that are compared */
 #define MOMENT_ROWS 16u   /* 93 ms */
-#define FLOOR 0.03f       /* of the running peak: what a rise is measured against */
-#define QUIET_BAND 0.05f  /* of the loudest band's running peak: least peak of any band */
+#define FLOOR 0.1f        /* of the running peak: what a rise is measured against */
+#define BREATH 0.3f       /* rises below this, of at most BANDS, are the breathing of held sounds */
+#define QUIET_BAND 0.1f   /* of the loudest band's running peak: least peak of any band */
 #define PEAK_SECONDS 3.0  /* the running peak falls by 1/e in this time */
 #define LOW_BANDS 2u      /* below 200 Hz: the kick */
 #define ACCENT_BANDS 6u   /* below 3.2 kHz: kick and snare carry the beat, cymbals divide it */
@@ -27,7 +28,7 @@
 #define HOLD_SECONDS 2.0  /* pauses shorter than this are part of the music */
 #define WAIT_ROWS 5u      /* 29 ms: least distance of two onsets */
 #define AROUND_ROWS 17u   /* 99 ms each side: what an onset has to stand out from */
-#define ONSET_ABOVE 0.5   /* by how much, of at most BANDS */
+#define ONSET_ABOVE 0.42f /* by how much, of at most BANDS */
 #define ACTIVE_RANGE 1e-5 /* -50 dB from the 95th percentile */
 
 static const double band_edges_hz[BANDS + 1] = {30, 100, 200, 400, 800, 1600, 3200, 6400, 14000};
@@ -221,9 +222,9 @@ AUR_INLINE void row_body(const float *restrict a, carry *restrict c, float decay
         low += share[b];
     for (size_t b = LOW_BANDS; b < ACCENT_BANDS; b++)
         high += share[b];
-    memcpy(c->before[0], c->before[1], sizeof c->before[0]);
-    memcpy(c->before[1], a, sizeof c->before[1]);
-    c->rows[ONSET][at] = onset;
+    memmove(c->before[0], c->before[1], sizeof c->before - sizeof c->before[0]);
+    memcpy(c->before[LAG - 1], a, sizeof c->before[0]);
+    c->rows[ONSET][at] = onset > BREATH ? onset - BREATH : 0.0f;
     c->rows[LOW][at] = low;
     c->rows[HIGH][at] = high;
 }
