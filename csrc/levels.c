@@ -10,7 +10,6 @@
 enum {
     BLOCK_ROWS = 10,
     LONG_BLOCKS = 30,
-    MAXIMA_EVERY = 4, /* rows */
     LANES = 8,        /* of doubles */
     ROW_ROOM = 3841,  /* frames of the longest row, at 384 kHz */
     FIRST_ROOM = 8192 /* blocks there is room for from the start */
@@ -165,7 +164,7 @@ static void finish_row(aur_levels *s, const float *const raw[2], const float *co
     s->energies(hp[0], hp[1], n, &row);
     s->silent_rows += (uint64_t)silent(&row, (double)n);
     add(&s->block, &row);
-    if (s->row % MAXIMA_EVERY == 0)
+    if (s->row % BLOCK_ROWS == 0)
         for (int c = 0; c < 2; c++)
             aur_saturation_maxima(&s->saturation, raw[c], n);
     s->row++;

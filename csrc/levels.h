@@ -48,8 +48,9 @@ typedef struct {
     /*
      * How much rounder the highest local maxima of |x| are than those of middling height: the median of
      * (2a - neighbours) / a over the top 3 % by height, divided by the median over the 40-60 % band.
-     * About 1 and above for an untouched signal, towards 0 where tops were flattened. From every fourth
-     * row, maxima above -80 dBFS, heights and ratios in eight bins an octave; 1 without data.
+     * About 1 and above for an untouched signal, towards 0 where tops were flattened. From the
+     * first row of every block, maxima above -80 dBFS, heights and ratios in eight bins an octave; 1 without
+     * data.
      */
     double peak_curvature;
     /* Samples of both channels with k/2048 <= |x| < (k+1)/2048; the last bin is open. */

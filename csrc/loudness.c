@@ -18,18 +18,19 @@ enum {
 typedef double pair __attribute__((vector_size(16)));
 
 typedef struct {
-    pair shelf_b0, shelf_b1, shelf_b2, shelf_a1, shelf_a2, pass_a1, pass_a2;
-} weighting;
+    pair shelf_b1, shelf_b2, shelf_a1, shelf_a2, pass_a1, pass_a2;
+} weighting; /* both numerators begin with 1 */
 
 typedef struct {
     pair shelf[2], pass[2]; /* direct form II: the all-pole signals, newest first */
+    pair slope;             /* pass[0] - pass[1] */
     pair energy;            /* of the row so far */
 } lane;
 
 struct aur_loudness {
     weighting k;
     lane lanes[AUR_MAX_CHANNELS / 2];
-    double weights[AUR_MAX_CHANNELS]; /* the squared gain of the high-pass included */
+    double weights[AUR_MAX_CHANNELS]; /* the squared gain of both filters included */
     unsigned channels;
     double rate;
 
@@ -47,13 +48,13 @@ static double loudness(double power) {
 }
 
 /* BS.1770-5 gives two sections at 48 kHz only; these analogue prototypes reproduce them and hold at
- * every rate. Returns the gain of the high-pass numerator over [1, -2, 1]. */
+ * every rate. Returns the gain left out by numerators that begin with 1. */
 static double design(weighting *k, double rate, unsigned flags) {
     const double f = 1681.974450955533, q = 0.7071752369554196, vh = aur_from_db(3.999843853973347);
     const double vb = pow(vh, 0.4996667741545416), t = tan(AUR_PI * f / rate), d = 1.0 + t / q + t * t;
-    k->shelf_b0 = (pair){0} + (vh + vb * t / q + t * t) / d;
-    k->shelf_b1 = (pair){0} + 2.0 * (t * t - vh) / d;
-    k->shelf_b2 = (pair){0} + (vh - vb * t / q + t * t) / d;
+    const double b0 = vh + vb * t / q + t * t;
+    k->shelf_b1 = (pair){0} + 2.0 * (t * t - vh) / b0;
+    k->shelf_b2 = (pair){0} + (vh - vb * t / q + t * t) / b0;
     k->shelf_a1 = (pair){0} + 2.0 * (t * t - 1.0) / d;
     k->shelf_a2 = (pair){0} + (1.0 - t / q + t * t) / d;
 
@@ -62,7 +63,7 @@ static double design(weighting *k, double rate, unsigned flags) {
     k->pass_a1 = (pair){0} + 2.0 * (u * u - 1.0) / e;
     k->pass_a2 = (pair){0} + (1.0 - u / pq + u * u) / e;
     const double v = tan(AUR_PI * pf / 48000.0);
-    return flags & AUR_LOUDNESS_UNSCALED ? 1.0 : (1.0 + v / pq + v * v) / e;
+    return b0 / d * (flags & AUR_LOUDNESS_UNSCALED ? 1.0 : (1.0 + v / pq + v * v) / e);
 }
 
 static void default_weights(unsigned channels, double *weights) {
@@ -172,13 +173,14 @@ static void weigh(const weighting *k, lane *state, const float *restrict left, c
     for (size_t i = 0; i < frames; i++) {
         const pair x = {left[i], right[i]};
         const pair w = (x - k->shelf_a2 * s.shelf[1]) - k->shelf_a1 * s.shelf[0];
-        const pair y = (k->shelf_b1 * s.shelf[0] + k->shelf_b2 * s.shelf[1]) + k->shelf_b0 * w;
+        const pair y = w + (k->shelf_b1 * s.shelf[0] + k->shelf_b2 * s.shelf[1]);
         s.shelf[1] = s.shelf[0];
         s.shelf[0] = w;
         const pair v = (y - k->pass_a2 * s.pass[1]) - k->pass_a1 * s.pass[0];
-        const pair z = (v - s.pass[0]) - (s.pass[0] - s.pass[1]);
+        const pair slope = v - s.pass[0], z = slope - s.slope;
         s.pass[1] = s.pass[0];
         s.pass[0] = v;
+        s.slope = slope;
         s.energy += z * z;
     }
     *state = s;
@@ -214,7 +216,7 @@ static void finish_row(aur_loudness *s) {
 }
 
 /* The samples themselves when all are finite, otherwise a copy with the others at 0. */
-static const float *finite(const float *in, size_t frames, float *copy) {
+static const float *only_finite(const float *in, size_t frames, float *copy) {
     if (aur_peak_bits(in, frames) < AUR_PEAK_INFINITE) return in;
     for (size_t i = 0; i < frames; i++)
         copy[i] = isfinite(in[i]) ? in[i] : 0.0f;
@@ -230,8 +232,8 @@ aur_status aur_loudness_process(aur_loudness *s, const float *const *in, size_t 
         size_t n = frames - done < RUN ? frames - done : RUN;
         if (n > s->row_end - s->frame) n = (size_t)(s->row_end - s->frame);
         for (unsigned c = 0; c < s->channels; c += 2) {
-            const float *left = finite(in[c] + done, n, copies[0]);
-            const float *right = c + 1 < s->channels ? finite(in[c + 1] + done, n, copies[1]) : left;
+            const float *left = only_finite(in[c] + done, n, copies[0]);
+            const float *right = c + 1 < s->channels ? only_finite(in[c + 1] + done, n, copies[1]) : left;
             weigh(&s->k, &s->lanes[c / 2], left, right, n);
         }
         done += n;

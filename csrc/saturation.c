@@ -37,70 +37,71 @@ static double maxima_edge(unsigned k) {
     return aur_peak_value((k + MAXIMA_BASE) << MAXIMA_SHIFT);
 }
 
-static void tally(aur_saturation *s, unsigned channel, const float *in, size_t frames) {
-    uint16_t bins[AUR_SATURATION_RUN];
-    for (size_t i = 0; i < frames; i++) {
-        const float x = fabsf(in[i]) * (float)AUR_SATURATION_BINS;
-        bins[i] = (uint16_t)(int32_t)(x < AUR_SATURATION_BINS - 1 ? x : AUR_SATURATION_BINS - 1);
+static void tally(aur_saturation *s, const float *const in[2], size_t frames) {
+    uint16_t bins[2][AUR_SATURATION_RUN];
+    for (int c = 0; c < 2; c++)
+        for (size_t i = 0; i < frames; i++) {
+            const float x = fabsf(in[c][i]) * (float)AUR_SATURATION_BINS;
+            bins[c][i] = (uint16_t)(int32_t)(x < AUR_SATURATION_BINS - 1 ? x : AUR_SATURATION_BINS - 1);
+        }
+    for (size_t i = 0; i < frames; i++) { /* in turn, so that equal neighbours wait less for each other */
+        s->histogram[0][bins[0][i]]++;
+        s->histogram[1][bins[1][i]]++;
     }
-    uint64_t *histogram = s->histogram[channel];
-    for (size_t i = 0; i < frames; i++)
-        histogram[bins[i]]++;
 }
 
 static int flat_top(const aur_flat_run *r, int left_by_corner) {
     return r->length >= SHORTEST && r->lowest > 0.0f && (r->entered || left_by_corner);
 }
 
-static void follow(aur_saturation *s, aur_flat_run *r, float x) {
-    const float step = fabsf(x - r->last), height = fabsf(x);
-    if (step <= fabsf(r->last) * FLAT) {
-        r->length++;
-        if (height < r->lowest) r->lowest = height;
-    } else {
-        if (flat_top(r, step > r->lowest * CORNER)) {
-            const unsigned level = level_bin(r->lowest);
-            s->flat_total[level] += r->length;
-            if (r->length > s->flat_longest[level]) s->flat_longest[level] = r->length;
-        }
-        r->length = 1;
-        r->lowest = height;
-        r->entered = step > height * CORNER;
+static void end_run(aur_saturation *s, aur_flat_run *r, float step) {
+    if (flat_top(r, step > r->lowest * CORNER)) {
+        const unsigned level = level_bin(r->lowest);
+        s->flat_total[level] += r->length;
+        if (r->length > s->flat_longest[level]) s->flat_longest[level] = r->length;
     }
-    r->last = x;
+    r->length = 1;
 }
 
 /*
- * The final peak is not known yet, so flat tops are kept by level; but none that begins under the
- * level bin of what is near the peak so far can ever count, and such samples are passed over.
+ * The final peak is not known yet, so flat tops are kept by level; but none that reaches under the
+ * level bin of what is near the peak so far can ever count. So only pairs of equal samples whose
+ * second is near the peak so far are looked at: a run of them goes on as long as they follow each
+ * other, and one that began or goes on lower ends up in a level that is not read.
  */
 static void find_flat_tops(aur_saturation *s, aur_flat_run *r, const float *in, size_t frames, float peak) {
     const unsigned bin = level_bin(s->peak * NEAR_PEAK);
     const float near = aur_peak_value((bin + LEVEL_BASE) << LEVEL_SHIFT);
-    if (!r->started) {
-        *r = (aur_flat_run){.last = in[0], .lowest = fabsf(in[0]), .near = 1, .started = 1};
-    }
-    if (peak < near && !r->near) {
-        r->last = in[frames - 1];
-        return;
-    }
-    uint8_t flags[AUR_SATURATION_RUN];
+    if (!r->started) *r = (aur_flat_run){.last = {NAN, NAN}, .started = 1}; /* equal to nothing */
+    float x[2 + AUR_SATURATION_RUN];                                        /* x[i + 2] is frame i */
+    uint8_t equal[AUR_SATURATION_RUN];
+    memcpy(x, r->last, sizeof r->last);
+    memcpy(x + 2, in, frames * sizeof *x);
+    memcpy(r->last, x + frames, sizeof r->last);
+    if (peak < near && r->length < 2) return;
+
     for (size_t i = 0; i < frames; i++)
-        flags[i] = fabsf(in[i]) >= near;
+        equal[i] = (fabsf(x[i + 2]) >= near) & (fabsf(x[i + 2] - x[i + 1]) <= fabsf(x[i + 1]) * FLAT);
     for (size_t i = 0; i < frames; i++) {
         uint64_t eight;
-        if (!r->near && i + sizeof eight <= frames && (memcpy(&eight, flags + i, sizeof eight), eight == 0)) {
+        if (r->length < 2 && i + sizeof eight <= frames &&
+            (memcpy(&eight, equal + i, sizeof eight), !eight)) {
             i += sizeof eight - 1;
             continue;
         }
-        if (flags[i] && !r->near) { /* what came before is too low to matter, but may go on into this */
-            const float before = i ? in[i - 1] : r->last;
-            *r = (aur_flat_run){.last = before, .lowest = fabsf(before), .length = 1, .started = 1};
+        const float height = fabsf(x[i + 2]), step = fabsf(x[i + 2] - x[i + 1]);
+        if (equal[i]) {
+            if (r->length < 2) {
+                r->length = 1;
+                r->lowest = fabsf(x[i + 1]);
+                r->entered = fabsf(x[i + 1] - x[i]) > r->lowest * CORNER;
+            }
+            r->length++;
+            if (height < r->lowest) r->lowest = height;
+        } else if (r->length >= 2) {
+            end_run(s, r, step);
         }
-        if (flags[i] || r->near) follow(s, r, in[i]);
-        r->near = flags[i];
     }
-    r->last = in[frames - 1];
 }
 
 void aur_saturation_process(aur_saturation *s, const float *const in[2], size_t frames) {
@@ -110,13 +111,9 @@ void aur_saturation_process(aur_saturation *s, const float *const in[2], size_t 
         peaks[c] = aur_peak_value(aur_peak_bits(in[c], frames));
         if (peaks[c] > s->peak) s->peak = peaks[c];
     }
-    for (int c = 0; c < 2; c++) {
-        if (peaks[c] == 0.0f)
-            s->histogram[c][0] += frames;
-        else
-            tally(s, (unsigned)c, in[c], frames);
+    tally(s, in, frames);
+    for (int c = 0; c < 2; c++)
         find_flat_tops(s, &s->runs[c], in[c], frames, peaks[c]);
-    }
 }
 
 void aur_saturation_maxima(aur_saturation *s, const float *in, size_t frames) {
@@ -147,7 +144,7 @@ void aur_saturation_flat_tops(const aur_saturation *s, uint64_t *total, uint64_t
     }
     for (int c = 0; c < 2; c++) { /* runs that reach the end; the end itself is no corner */
         const aur_flat_run *r = &s->runs[c];
-        if (r->near && flat_top(r, 0) && level_bin(r->lowest) >= near) {
+        if (flat_top(r, 0) && level_bin(r->lowest) >= near) {
             *total += r->length;
             if (r->length > *longest) *longest = r->length;
         }

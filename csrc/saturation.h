@@ -13,11 +13,12 @@
 #define AUR_SATURATION_HEIGHTS 128u /* of the maxima, eight an octave from 2^-14 up */
 #define AUR_SATURATION_RATIOS 128u  /* of their curvature, likewise */
 
+/* The run of equal samples that the newest one belongs to. */
 typedef struct {
-    float last, lowest; /* newest sample, smallest magnitude of the run it belongs to */
-    uint64_t length;    /* of that run */
-    int entered;        /* by a corner */
-    int near;           /* the newest sample is near the peak, so the run is being followed */
+    float last[2]; /* the two newest samples, older first */
+    float lowest;  /* magnitude in the run */
+    uint64_t length;
+    int entered; /* by a corner */
     int started;
 } aur_flat_run;
 

@@ -86,9 +86,9 @@ def flat_tops(raw):
 
 
 def curvature(raw, sample_rate):
-    """Exact medians over exact ranks, every fourth 10 ms row, maxima inside the row."""
+    """Exact medians over exact ranks, every tenth 10 ms row, maxima inside the row."""
     heights, ratios = [], []
-    for row in blocks_of(raw, sample_rate, 0.01)[::4]:
+    for row in blocks_of(raw, sample_rate, 0.01)[::10]:
         for x in np.abs(row):
             a, left, right = x[1:-1], x[:-2], x[2:]
             at = (a > left) & (a >= right) & (a > 1e-4)
