@@ -27,17 +27,17 @@ static inline aur_peak_quad aur_peak_larger(aur_peak_quad peak, const float *x) 
 
 static inline uint32_t aur_peak_bits(const float *x, size_t n) {
     aur_peak_quad a = {0}, b = {0}, c = {0}, d = {0}; /* four, or each maximum would wait for the last */
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
+    const size_t rest = n % 16, whole = n - rest;
+    for (size_t i = 0; i < whole; i += 16) {
         a = aur_peak_larger(a, x + i);
         b = aur_peak_larger(b, x + i + 4);
         c = aur_peak_larger(c, x + i + 8);
         d = aur_peak_larger(d, x + i + 12);
     }
     int32_t peak = 0;
-    for (; i < n; i++) {
+    for (size_t i = 0; i < rest; i++) {
         int32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
+        memcpy(&bits, x + whole + i, sizeof bits);
         bits &= 0x7fffffff;
         peak = bits > peak ? bits : peak;
     }

@@ -10,6 +10,7 @@ enum {
     HALF = AUR_TRUEPEAK_TAPS / 2,
     HISTORY = AUR_TRUEPEAK_TAPS - 1,
     BLOCK = 64, /* frames decided together: short enough that quiet moments between peaks are skipped */
+    WORK = 80,  /* history, block, and zeros up to whole vectors */
 };
 static const double BETA = 6.0;
 
@@ -134,19 +135,19 @@ void aur_truepeak_reset(aur_truepeak *state) {
 static float gather(float *restrict history, const float *restrict in, size_t frames, float *restrict work) {
     memcpy(work, history, HISTORY * sizeof *work);
     memcpy(work + HISTORY, in, frames * sizeof *work);
-    memset(work + HISTORY + frames, 0, (BLOCK - frames) * sizeof *work);
-    uint32_t peak = aur_peak_bits(work, HISTORY + BLOCK);
+    memset(work + HISTORY + frames, 0, (WORK - HISTORY - frames) * sizeof *work);
+    uint32_t peak = aur_peak_bits(work, WORK);
     if (peak >= AUR_PEAK_INFINITE) {
-        for (size_t i = 0; i < HISTORY + BLOCK; i++)
+        for (size_t i = 0; i < WORK; i++)
             if (!isfinite(work[i])) work[i] = 0.0f;
-        peak = aur_peak_bits(work, HISTORY + BLOCK);
+        peak = aur_peak_bits(work, WORK);
     }
     memcpy(history, work + frames, HISTORY * sizeof *work);
     return aur_peak_value(peak);
 }
 
 void aur_truepeak_process(aur_truepeak *s, const float *const *in, size_t frames) {
-    float work[HISTORY + BLOCK], values[BLOCK];
+    float work[WORK], values[BLOCK];
     for (unsigned c = 0; c < s->channels; c++)
         for (size_t done = 0; done < frames;) {
             const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
@@ -171,7 +172,7 @@ double aur_truepeak_maximum(const aur_truepeak *state) {
 }
 
 void aur_truepeak_envelope(aur_truepeak *s, const float *const *in, float *out, size_t frames) {
-    float work[HISTORY + BLOCK], values[2][BLOCK];
+    float work[WORK], values[2][BLOCK];
     for (size_t done = 0; done < frames;) {
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
         for (unsigned c = 0; c < s->channels; c++) {

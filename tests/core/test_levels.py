@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
+import soundfile
 from reference import levels as oracle
 
 from auralis_core.levels import Levels
@@ -155,6 +160,21 @@ def test_flat_tops_of_a_quieter_stretch_do_not_count():
     x[:, : 3 * SR] = np.clip(x[:, : 3 * SR], -0.05, 0.05)
     r = measure(x)
     assert r["flat_top_total"] == oracle.flat_tops(x)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["lets_go_fishin", "vibe_ace", "sugar_plum_fairy", "solo_trumpet", "speech"])
+def test_silence_of_real_audio_agrees_with_ffmpeg(shared_audio, tmp_path, name):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    x, sr = soundfile.read(shared_audio / f"{name}.ogg", 20 * 44100, dtype="float32", always_2d=True)
+    soundfile.write(tmp_path / "x.wav", x, sr, "FLOAT")
+    # silencedetect looks at peaks: 10 ms of fading noise at -60 dBFS rms reach about 8 dB higher.
+    command = ["ffmpeg", "-hide_banner", "-nostats", "-i", tmp_path / "x.wav", "-filter:a"]
+    command += ["silencedetect=n=-52dB:d=0.01", "-f", "null", "-"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    silent = sum(map(float, re.findall(r"silence_duration: ([\d.]+)", run.stderr)))
+    ours = measure(np.tile(x.T, (2, 1))[:2], sr=sr)["silence_ratio"]
+    assert ours == pytest.approx(silent * sr / len(x), abs=0.01)
 
 
 # --- chunking, prefixes, variants ---------------------------------------------------------------------

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from ctypes.util import find_library
 from functools import cache
 
 import numpy as np
 import pytest
+import soundfile
 from reference import loudness as oracle
 
 from auralis_core import Meter
@@ -194,3 +202,251 @@ def test_under_400_ms_reads_the_ungated_loudness():
     assert m.integrated == pytest.approx(-23, abs=0.1)
     assert measure(programme(48000, (0.004, -23)), 48000).integrated > -40
     assert measure(np.ones((2, 1), np.float32), 48000).integrated > -10
+
+
+# --- oracle and library parity ------------------------------------------------------------------------
+
+
+@cache
+def music(seconds=14.0, sr=48000, channels=2):
+    """Notes, noise and level changes that exercise both gates; channels differ."""
+    rng = np.random.default_rng(channels)
+    t = np.arange(round(seconds * sr)) / sr
+    notes = sum(
+        np.sin(2 * np.pi * f * t) * np.exp(-3 * ((t * r) % 1)) for f, r in ((61, 2), (330, 4), (2480, 3))
+    )
+    shape = np.interp(t, [0, 4, 4.2, 7, 7.1, 9, 9.1, seconds], [1, 0.8, 0.02, 0.02, 0.9, 1, 0.2, 0.4])
+    x = np.stack([np.roll(notes, 99 * c) for c in range(channels)]) * 0.12
+    return ((x + 0.02 * rng.standard_normal(x.shape)) * shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("sr", "channels"), [(11025, 2), (44100, 1), (44100, 2), (48000, 6), (96000, 2)])
+def test_meter_matches_the_oracle(sr, channels):
+    x = music(14.0, sr, channels)
+    m = measure(x, sr)
+    # Same definitions in float64; at 11025 Hz rows round to whole frames (.5 of 4410).
+    tolerance = 1e-9 if sr % 100 == 0 else 5e-4
+    assert m.integrated == pytest.approx(oracle.integrated(x, sr), abs=tolerance)
+    assert m.momentary_max == pytest.approx(oracle.momentary_max(x, sr), abs=tolerance)
+    assert m.short_term_max == pytest.approx(oracle.short_term_max(x, sr), abs=tolerance)
+    assert m.loudness_range == pytest.approx(oracle.loudness_range(x, sr), abs=tolerance)
+
+
+def ebur128():
+    name = find_library("ebur128")
+    if name is None:
+        pytest.skip("libebur128 is not installed")
+    lib = ctypes.CDLL(name)
+    lib.ebur128_init.restype = ctypes.c_void_p
+    return lib
+
+
+@pytest.mark.parametrize(("sr", "channels"), [(16000, 1), (44100, 2), (48000, 6), (96000, 1), (192000, 2)])
+def test_compat_meter_equals_libebur128(sr, channels):
+    lib, x = ebur128(), music(14.0, sr, channels)
+    state = ctypes.c_void_p(
+        lib.ebur128_init(channels, ctypes.c_ulong(sr), (1 << 2) | 1 | 2 | (1 << 3))
+    )  # M S I LRA
+    if channels == 6:  # L R C LFE Ls Rs; the library's own default has the LFE at the end
+        for c, kind in enumerate((1, 2, 3, 0, 4, 5)):
+            lib.ebur128_set_channel(state, c, kind)
+    assert (
+        lib.ebur128_add_frames_float(state, np.ascontiguousarray(x.T).ctypes, ctypes.c_size_t(x.shape[1]))
+        == 0
+    )
+    reading, m = ctypes.c_double(), measure(x, sr, compat=True)
+    lib.ebur128_loudness_global(state, ctypes.byref(reading))
+    assert m.integrated == pytest.approx(reading.value, abs=1e-4)
+    lib.ebur128_loudness_shortterm(state, ctypes.byref(reading))
+    assert m.short_term == pytest.approx(reading.value, abs=1e-4)
+    lib.ebur128_loudness_momentary(state, ctypes.byref(reading))
+    assert m.momentary == pytest.approx(reading.value, abs=1e-4)
+    lib.ebur128_destroy(ctypes.byref(state))
+
+
+@pytest.fixture(params=["lets_go_fishin", "vibe_ace", "sugar_plum_fairy", "solo_trumpet", "speech"])
+def excerpt(request, shared_audio):
+    """(samples, sample rate, our reading) of 20 s of real audio.
+
+    The other meters leave the high-pass unscaled: .003 LU at 44.1 kHz, but .086 at the 16 kHz of the
+    speech, which is therefore read in kind.
+    """
+    x, sr = soundfile.read(shared_audio / f"{request.param}.ogg", 20 * 44100, dtype="float32", always_2d=True)
+    return x, sr, measure(np.ascontiguousarray(x.T), sr, compat=sr < 44100).integrated
+
+
+def test_integrated_of_real_audio_agrees_with_pyloudnorm(excerpt):
+    pyloudnorm = pytest.importorskip("pyloudnorm")
+    x, sr, ours = excerpt
+    theirs = pyloudnorm.Meter(sr, filter_class="DeMan").integrated_loudness(x.astype(np.float64))
+    assert ours == pytest.approx(theirs, abs=0.01)
+
+
+def test_integrated_of_real_audio_agrees_with_ffmpeg(excerpt, tmp_path):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    x, sr, ours = excerpt
+    soundfile.write(tmp_path / "x.wav", x, sr, "FLOAT")
+    command = ["ffmpeg", "-hide_banner", "-nostats", "-i", tmp_path / "x.wav", "-filter:a", "ebur128"]
+    run = subprocess.run([*command, "-f", "null", "-"], capture_output=True, text=True, check=True)
+    theirs = float(re.findall(r"I:\s+(-?[\d.]+) LUFS", run.stderr)[-1])
+    # It prints one decimal.
+    assert ours == pytest.approx(theirs, abs=0.06)
+
+
+@pytest.mark.parametrize("sr", [16000, 22050, 32000, 44100, 96000, 192000])
+def test_sample_rate_does_not_move_the_reading(sr):
+    def chord(sr):
+        t = np.arange(5 * sr) / sr
+        y = sum(np.sin(2 * np.pi * f * t) for f in (55.0, 220.0, 1000.0, 1870.0))
+        return np.tile((0.1 * y).astype(np.float32), (2, 1))
+
+    # Left unscaled, the high-pass alone would read .086 LU too much at 16 kHz.
+    assert measure(chord(sr), sr).integrated == pytest.approx(
+        measure(chord(48000), 48000).integrated, abs=0.01
+    )
+
+
+# --- invariants ---------------------------------------------------------------------------------------
+
+READINGS = (
+    *("integrated", "momentary", "short_term", "momentary_max", "short_term_max"),
+    *("loudness_range", "true_peak_dbtp"),
+)
+
+
+def readings(m):
+    return [getattr(m, name) for name in READINGS]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 441, 1024, 4800, 65536])
+@pytest.mark.parametrize("sr", [22050, 44100])
+def test_readings_do_not_depend_on_the_chunk_size(chunk, sr):
+    x = music(0.9 if chunk == 1 else 14.0, sr)
+    m = Meter(sr, 2)
+    for i in range(0, x.shape[1], chunk):
+        m.feed(np.ascontiguousarray(x[:, i : i + chunk]))
+    assert readings(m) == readings(measure(x, sr))
+
+
+def test_gain_moves_every_level_by_exactly_itself():
+    x = music()
+    plain, louder = measure(x, 48000), measure(x * np.float32(2), 48000)
+    for name in set(READINGS) - {"loudness_range"}:
+        assert getattr(louder, name) - getattr(plain, name) == pytest.approx(20 * np.log10(2), abs=1e-9)
+    assert louder.loudness_range == pytest.approx(plain.loudness_range, abs=1e-9)
+
+
+def test_swapped_and_inverted_channels_read_the_same_bits():
+    x = music()
+    assert readings(measure(x[::-1].copy(), 48000)) == readings(measure(x, 48000))
+    assert readings(measure(-x, 48000)) == readings(measure(x, 48000))
+
+
+def test_a_programme_twice_has_the_loudness_of_once():
+    x = np.tile(music(), (1, 6))
+    twice = measure(np.concatenate([x, x], axis=1), 48000)
+    # Three blocks of some 1700 straddle the join.
+    assert twice.integrated == pytest.approx(measure(x, 48000).integrated, abs=0.01)
+
+
+def test_samples_that_are_not_finite_count_as_zero():
+    x = music().copy()
+    x[0, 1000:1010], x[1, 5000], x[1, 9000] = np.nan, np.inf, -np.inf
+    clean = np.where(np.isfinite(x), x, 0).astype(np.float32)
+    assert readings(measure(x, 48000)) == readings(measure(clean, 48000))
+
+
+def test_clone_goes_its_own_way_and_reset_begins_again():
+    x = music()
+    a = measure(x, 48000, compat=True)
+    b = a.clone()
+    assert readings(a) == readings(b)
+    assert b.compat
+    b.feed(x)
+    assert readings(b) == readings(measure(np.concatenate([x, x], axis=1), 48000, compat=True))
+    assert readings(a) == readings(measure(x, 48000, compat=True))
+    b.reset()
+    b.feed(x)
+    assert readings(b) == readings(a)
+
+
+def test_reading_at_a_prefix_leaves_the_measurement_alone():
+    x = music()
+    m = Meter(48000, 2)
+    for i in range(0, x.shape[1], 48_123):
+        m.feed(np.ascontiguousarray(x[:, i : i + 48_123]))
+        readings(m)
+    assert readings(m) == readings(measure(x, 48000))
+
+
+# --- errors and threads -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sr", [0, -48000, 7999, 384001, float("nan"), float("inf")])
+def test_wrong_sample_rate_is_refused_by_name(sr):
+    with pytest.raises(ValueError, match="sample_rate"):
+        Meter(sr, 2)
+
+
+@pytest.mark.parametrize("channels", [0, -1, 9])
+def test_wrong_channel_count_is_refused_by_name(channels):
+    with pytest.raises(ValueError, match="channels"):
+        Meter(48000, channels)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        np.zeros((2, 8)),
+        np.zeros((2, 8), np.int16),
+        np.zeros((1, 8), np.float32),
+        np.zeros((3, 8), np.float32),
+        np.zeros(8, np.float32),
+        np.zeros((8, 2), np.float32).T,
+        np.zeros((2, 16), np.float32)[:, ::2],
+        None,
+        [[0.0], [0.0]],
+    ],
+)
+def test_wrong_block_is_refused_by_name(block):
+    with pytest.raises(ValueError, match="block"):
+        Meter(48000, 2).feed(block)
+
+
+def test_read_only_and_empty_blocks_are_accepted():
+    x = np.zeros((2, 8), np.float32)
+    x.flags.writeable = False
+    m = Meter(48000, 2)
+    m.feed(x)
+    m.feed(np.zeros((2, 0), np.float32))
+
+
+def test_a_second_thread_is_refused_while_the_first_is_inside():
+    # The first thread is certain to be inside for as long as it takes, since feed releases the GIL:
+    # the block is fed again and again until the other one has met it.
+    m, x = Meter(48000, 2), np.zeros((2, 4_800_000), np.float32)
+    refused, stop = threading.Event(), threading.Event()
+
+    def feed():
+        while not stop.is_set():
+            try:
+                m.feed(x)
+            except RuntimeError:
+                refused.set()
+
+    threads = [threading.Thread(target=feed) for _ in range(2)]
+    for t in threads:
+        t.start()
+    assert refused.wait(30)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert m.integrated == -np.inf
+
+
+def test_meters_in_several_threads_are_independent():
+    x = music()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: readings(measure(x, 48000)), range(8)))
+    assert all(r == results[0] for r in results)

@@ -55,5 +55,17 @@ int main(void) {
         aur_truepeak_destroy(a);
         aur_truepeak_destroy(b);
     }
+
+    /* A single sample comes out of the envelope exactly AUR_TRUEPEAK_LATENCY frames later. */
+    for (int i = 0; i < FRAMES; i++)
+        x[0][i] = i == 500 ? 1.0f : 0.0f;
+    in[0] = x[0];
+    CHECK(aur_truepeak_create(1, &a) == AUR_OK);
+    aur_truepeak_envelope(a, in, whole, FRAMES);
+    for (int i = 0; i < FRAMES; i++)
+        CHECK((whole[i] == 1.0f) == (i == 500 + (int)AUR_TRUEPEAK_LATENCY));
+    for (int i = 0; i < FRAMES; i++)
+        CHECK((whole[i] != 0.0f) == (i >= 500 && i < 500 + 12));
+    aur_truepeak_destroy(a);
     return 0;
 }

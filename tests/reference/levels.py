@@ -74,14 +74,14 @@ def flat_tops(raw):
     runs = []
     for x in raw.astype(np.float64):
         steps = np.abs(np.diff(x))
-        breaks = np.flatnonzero(steps > np.abs(x[:-1]) / 16384) + 1
-        edges = [0, *breaks, len(x)]
-        for a, b in itertools.pairwise(edges):
-            lowest = np.abs(x[a:b]).min()
-            entered = a > 0 and steps[a - 1] > abs(x[a]) / 1024
-            left = b < len(x) and steps[b - 1] > lowest / 1024
-            if b - a >= 3 and lowest > 0 and (entered or left) and sixteenth_octave(lowest) >= near:
-                runs.append(b - a)
+        starts = np.append(0, np.flatnonzero(steps > np.abs(x[:-1]) / 16384) + 1)
+        ends = np.append(starts[1:], len(x))
+        lowest = np.minimum.reduceat(np.abs(x), starts)
+        entry, exit_ = np.append(0, steps)[starts], np.append(steps, 0)[ends - 1]
+        corner = (entry > np.abs(x[starts]) / 1024) | (exit_ > lowest / 1024)
+        for k in np.flatnonzero((ends - starts >= 3) & (lowest > 0) & corner):
+            if sixteenth_octave(lowest[k]) >= near:
+                runs.append(ends[k] - starts[k])
     return sum(runs), max(runs, default=0)
 
 
