@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -365,6 +365,8 @@ class AudioWriter:
         Add triangular noise of two steps peak to peak before quantising to 16 bits or fewer. For
         processed audio only: untouched samples stay bit-identical without it. The noise is the same
         in every run.
+    tags : mapping, optional
+        ``title``, ``artist``, ``album`` and the like, where the format has them.
 
     Raises
     ------
@@ -383,6 +385,7 @@ class AudioWriter:
         subtype: str | None = None,
         *,
         dither: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.format = format or format_for(path)
@@ -400,6 +403,8 @@ class AudioWriter:
             self._file: soundfile.SoundFile = soundfile.SoundFile(
                 self._target.fd, "w", sample_rate, channels, self.subtype, format=self.format, closefd=False
             )
+            for name, text in (tags or {}).items():
+                setattr(self._file, name, text)
         except (soundfile.LibsndfileError, ValueError, TypeError) as e:
             self._target.discard()
             raise ValueError(

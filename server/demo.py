@@ -7,15 +7,15 @@ that bends peaks. What they play lives in `demo_score`; nothing here processes a
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve
+
+from auralis_core.audio import AudioWriter
 
 from .demo_score import PIECES, Part, Piece
 
@@ -257,11 +257,6 @@ def _master(mix: Signal, piece: Piece) -> Signal:
 
 
 def _save(path: Path, x: Signal, title: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with sf.SoundFile(partial, "w", SAMPLE_RATE, x.shape[0], "PCM_16", format="FLAC") as out:
-            out.title, out.artist, out.album = title, ARTIST, ALBUM
-            out.write(x.T)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    tags = {"title": title, "artist": ARTIST, "album": ALBUM}
+    with AudioWriter(path, SAMPLE_RATE, x.shape[0], "FLAC", "PCM_16", tags=tags) as out:
+        out.write(x)

@@ -25,7 +25,7 @@ from auralis_core.dataset import Dataset, Track
 from auralis_core.fingerprint import measure
 
 from .protocol import SourceRow
-from .studio import in_thread
+from .threads import in_thread
 
 log = logging.getLogger(__name__)
 

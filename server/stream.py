@@ -40,7 +40,8 @@ from .protocol import (
     TrackStart,
 )
 from .sources import Found
-from .studio import Studio, in_thread
+from .studio import Studio
+from .threads import in_thread
 
 log = logging.getLogger(__name__)
 

@@ -1,53 +1,22 @@
 """What all sessions of a server share: the library, the sources, the worker threads, the streams.
 
-Holds the one cancel-safe way from the event loop into a worker thread and the one check every path
-passes before a file is opened.
+Holds the one check every path passes before a file is opened.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from auralis_core.dataset import Dataset, Track
 
 from .protocol import ProtocolError
-
-if TYPE_CHECKING:
-    from .sources import Sources
-
-T = TypeVar("T")
-
-
-async def in_thread(
-    pool: Executor, call: Callable[..., T], *args: Any, on_cancel: Callable[[], None] | None = None
-) -> T:
-    """Run `call` in `pool`; when cancelled, return only after the thread has let go.
-
-    Whoever awaits this may free what the call was using as soon as it returns or raises.
-    `on_cancel` may tell the thread to hurry.
-    """
-    future = pool.submit(call, *args)
-    waiting = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        if on_cancel is not None:
-            on_cancel()
-        if not future.cancel():
-            while not waiting.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([waiting])
-            waiting.exception()  # taken, so that asyncio does not report it as lost
-        raise
+from .sources import Sources
 
 
 class Studio:

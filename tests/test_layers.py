@@ -1,36 +1,200 @@
-"""Imports point in one direction. The table is the house; any edge it does not name is a wall broken through."""
+"""Imports point one way. The tables are the house; an edge they do not name is a wall broken through."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: C file (both .h and .c) → headers of ours it may include.
-C_LAYERS: dict[str, set[str]] = {
-    "common": set(),
-    "simd": set(),
-    "activity": {"common"},
-    "biquad": {"common"},
-    "decimate": {"common", "simd"},
-    "fft": {"common", "simd"},
+#: C file (.h and .c together): the headers of ours it may include, `common` and `simd` understood.
+C = {
+    "common": "",
+    "simd": "",
+    "peak": "",
+    "activity": "",
+    "biquad": "",
+    "decimate": "",
+    "fft": "",
+    "truepeak": "peak",
+    "loudness": "peak",
+    "saturation": "peak",
+    "levels": "peak saturation",
+    "spectral": "activity fft",
+    "harmonic": "",
+    "pitch": "activity fft",
+    "chroma": "fft",
+    "tempo": "fft",
+    "temporal": "fft tempo",
+    "analysis": "chroma decimate harmonic levels loudness pitch spectral temporal truepeak",
+    "lwrp": "",
+    "crossfade": "",
+    "restore": "biquad",
+    "leveller": "biquad",
+    "limiter": "truepeak",
+    "chain": "biquad leveller limiter restore",
 }
 
-#: Python or Cython module → modules of its own package it may import.
-CORE_LAYERS: dict[str, set[str]] = {}
+#: Module of the core: the modules of the core it may import, `errors` and `schema` understood.
+CORE = {
+    "errors": "",
+    "schema": "",
+    "csrc": "",
+    "atomic": "",
+    "mpeg": "",
+    "quantise": "",
+    "levels": "csrc",
+    "temporal": "csrc",
+    "meter": "csrc",
+    "features": "csrc",
+    "lwrp": "csrc",
+    "crossfade": "csrc",
+    "chain": "csrc",
+    "audio": "atomic mpeg quantise",
+    "fingerprint": "audio features",
+    "sidecar": "atomic",
+    "migrations": "",
+    "dataset": "migrations",
+    "similar": "dataset",
+    "library": "audio dataset fingerprint sidecar",
+    "plan": "lwrp",
+    "render": "audio chain crossfade plan",
+    "export": "audio features fingerprint plan render sidecar",
+    "cli": "__init__ dataset export fingerprint library similar",
+    "__init__": "chain crossfade features fingerprint lwrp meter plan render",
+}
 
-SERVER_LAYERS: dict[str, set[str]] = {}
+#: Module of the server: the modules of the server it may import.
+SERVER = {
+    "__init__": "",
+    "config": "",
+    "protocol": "",
+    "pacing": "",
+    "demo_score": "",
+    "demo": "demo_score",
+    "security": "config",
+    "client": "protocol",
+    "cutter": "protocol",
+    "outbox": "protocol",
+    "threads": "",
+    "sources": "protocol threads",
+    "studio": "protocol sources",
+    "stream": "cutter outbox pacing protocol sources studio threads",
+    "session": "outbox protocol stream studio",
+    "scanner": "config sources",
+    "app": "config protocol scanner security session sources studio",
+    "cli": "app config demo",
+}
+
+#: What the server may know of the core beyond the public names.
+CORE_SEEN_BY_SERVER = {
+    *("audio", "cli", "dataset", "features", "fingerprint", "library", "sidecar", "similar"),
+}
+    *["audio", "cli", "dataset", "features", "fingerprint", "library", "sidecar", "similar"]
+}
+
+#: A dependency with one owner: nobody else imports it.
+OWNERS = {
+    "soundfile": {"auralis_core/audio.py", "auralis_core/quantise.py"},
+    "sqlite3": {"auralis_core/dataset.py", "auralis_core/migrations.py"},
+    "msgspec": {"server/protocol.py"},
+    "tinytag": {"auralis_core/library.py"},
+}
+
+NEVER_IN_CORE = {"asyncio", "aiohttp", "grpc", "auralis_server", "server"}
 
 
-def c_edges() -> dict[str, set[str]]:
-    edges: dict[str, set[str]] = {}
-    for file in sorted((ROOT / "csrc").glob("*.[ch]")):
-        found = set(re.findall(r'^\s*#\s*include\s+"([a-z0-9_]+)\.h"', file.read_text(), re.MULTILINE))
-        edges.setdefault(file.stem, set()).update(found - {file.stem})
-    return edges
+def modules(folder: str) -> list[Path]:
+    return sorted(p for suffix in ("py", "pyx") for p in (ROOT / folder).glob(f"*.{suffix}"))
 
 
-if __name__ == "__main__":
-    for name, found in c_edges().items():
-        print(f'    "{name}": {sorted(found)},')
+def imported(path: Path) -> set[str]:
+    """Dotted names a module imports anywhere, its own package spelled out; `cimport` counts as import."""
+    package = "auralis_core" if path.parent.name == "auralis_core" else "auralis_server"
+    text = path.read_text()
+    if path.suffix == ".pyx":
+        names = re.findall(r"^\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", text, re.MULTILINE)
+        found = {a or b for a, b in names}
+        return {package + n if n.startswith(".") else n for n in found}
+    result: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            result.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(filter(None, [package if node.level else "", node.module]))
+            # `from . import x` names a module or, from the package itself, one of its own values.
+            result.update(f"{base}.{a.name}" if base == package else base for a in node.names)
+    return result
+
+
+def inner(names: Iterable[str], package: str) -> set[str]:
+    """The modules of `package` among dotted names; a value taken from the package itself is `__init__`."""
+    result = set()
+    for name in names:
+        if name == package:
+            result.add("__init__")
+        elif name.startswith(package + "."):
+            module = name.split(".")[1]
+            folder = ROOT / ("server" if package == "auralis_server" else package)
+            known = any((folder / f"{module}{s}").exists() for s in (".py", ".pyx", ".pxd", ""))
+            result.add(module if known else "__init__")
+    return result
+
+
+def assert_edges(name: str, found: set[str], table: dict[str, str], free: str) -> None:
+    assert name in table, f"{name} has no room in the table"
+    extra = found - set(table[name].split()) - set(free.split()) - {name}
+    assert not extra, f"{name} may not reach for {sorted(extra)}"
+
+
+def test_tables_have_no_way_back() -> None:
+    for table in (C, CORE, SERVER):
+        above: set[str] = set()
+        for name, edges in table.items():
+            assert set(edges.split()) - {"__init__"} <= above, f"{name} reaches down the page"
+            above.add(name)
+
+
+@pytest.mark.parametrize("stem", sorted({p.stem for p in (ROOT / "csrc").glob("*.[ch]")}))
+def test_kernel_includes_only_what_lies_above_it(stem: str) -> None:
+    found: set[str] = set()
+    for path in (ROOT / "csrc").glob(f"{stem}.[ch]"):
+        text = path.read_text()
+        found |= set(re.findall(r'^\s*#\s*include\s+"(\w+)\.h"', text, re.MULTILINE))
+        assert not re.search(r"#\s*include\s+<(Python|stdio)\.h>", text), f"{path.name} knows too much"
+    assert_edges(stem, found, C, "common simd")
+
+
+@pytest.mark.parametrize("path", modules("auralis_core"), ids=lambda p: p.name)
+def test_core_module_imports_only_what_lies_above_it(path: Path) -> None:
+    names = imported(path)
+    assert not {n.split(".")[0] for n in names} & NEVER_IN_CORE
+    assert_edges(path.stem, inner(names, "auralis_core"), CORE, "errors schema")
+
+
+@pytest.mark.parametrize("path", modules("server"), ids=lambda p: p.name)
+def test_server_module_imports_only_what_lies_above_it(path: Path) -> None:
+    names = imported(path)
+    assert_edges(path.stem, inner(names, "auralis_server"), SERVER, "")
+    assert inner(names, "auralis_core") <= CORE_SEEN_BY_SERVER | {"__init__", "errors", "schema", "lwrp"}
+
+
+@pytest.mark.parametrize("path", [*modules("auralis_core"), *modules("server")], ids=lambda p: p.name)
+def test_dependency_with_one_owner_is_imported_by_it_alone(path: Path) -> None:
+    place = path.relative_to(ROOT).as_posix()
+    for name in {n.split(".")[0] for n in imported(path)} & set(OWNERS):
+        assert place in OWNERS[name], f"{place} imports {name}"
+
+
+def test_no_extension_needs_numpy_headers() -> None:
+    for path in [*(ROOT / "auralis_core").glob("*.pyx"), *(ROOT / "auralis_core").glob("*.pxd")]:
+        assert "cimport numpy" not in path.read_text()
+
+
+def test_one_file_names_the_c_headers() -> None:
+    for path in modules("auralis_core"):
+        assert "cdef extern" not in path.read_text(), f"{path.name} declares C of its own"

@@ -1,4 +1,4 @@
-"""The C drivers in ``tests/csrc``, each built with all kernels under address and undefined-behaviour checks."""
+"""The C drivers in ``tests/csrc``, each built with all kernels under address and undefined checks."""
 
 from __future__ import annotations
 

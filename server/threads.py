@@ -1,0 +1,34 @@
+"""The one cancel-safe way from the event loop into a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(
+    pool: Executor, call: Callable[..., T], *args: Any, on_cancel: Callable[[], None] | None = None
+) -> T:
+    """Run `call` in `pool`; when cancelled, return only after the thread has let go.
+
+    Whoever awaits this may free what the call was using as soon as it returns or raises.
+    `on_cancel` may tell the thread to hurry.
+    """
+    future = pool.submit(call, *args)
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        if on_cancel is not None:
+            on_cancel()
+        if not future.cancel():
+            while not waiting.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([waiting])
+            waiting.exception()  # taken, so that asyncio does not report it as lost
+        raise
