@@ -94,8 +94,6 @@ SERVER = {
 CORE_SEEN_BY_SERVER = {
     *("audio", "cli", "dataset", "features", "fingerprint", "library", "sidecar", "similar"),
 }
-    *["audio", "cli", "dataset", "features", "fingerprint", "library", "sidecar", "similar"]
-}
 
 #: A dependency with one owner: nobody else imports it.
 OWNERS = {
