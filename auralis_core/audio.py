@@ -290,20 +290,17 @@ class AudioReader:
             raise ValueError(f"frame {frame} is outside 0…{self.info.frames}")
         if frame == self._position:
             return
-        self._damage = None
-        if self.info.subtype.startswith(_LOSSY):
+        lossy = self.info.subtype.startswith(_LOSSY)
+        if lossy or self._damage is not None:
             self._stream.close()
             self._file = self._open()
-            start = max(0, frame - PRE_ROLL)
-            if start > 0:
-                self._enter(start)
-            self._position = start
-            while self._position < frame:
-                if self.read(min(frame - self._position, BLOCK)).shape[1] == 0:
-                    break
-        else:
-            self._enter(frame)
-            self._position = frame
+            self._damage = None
+        start = max(0, frame - PRE_ROLL) if lossy else frame
+        if start > 0 or not lossy:
+            self._enter(start)
+        self._position = start
+        while self._position < frame and self.read(min(frame - self._position, BLOCK)).shape[1] > 0:
+            pass
 
     def _enter(self, frame: int) -> None:
         try:

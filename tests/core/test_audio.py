@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,70 @@ def test_truncated_file_delivers_what_decodes_then_raises(
     np.testing.assert_array_equal(y, x[:, : y.shape[1]])
     # Half the bytes hold about half the frames; less one FLAC block of 4096 that is cut through.
     assert y.shape[1] > 0.4 * x.shape[1]
+
+
+def test_damage_in_the_middle_ends_the_file_there(files: dict[str, Path], tmp_path: Path) -> None:
+    # libFLAC finds its way again after the damage, at a frame nobody can name.
+    data, x = bytearray(files["a.flac"].read_bytes()), whole(files["a.flac"])
+    middle = len(data) // 2
+    data[middle : middle + 5000] = bytes(5000)
+    path = tmp_path / "holed.flac"
+    path.write_bytes(data)
+    done: list[NDArray[np.float32]] = []
+    with AudioReader(path) as r:
+        with pytest.raises(AudioReadError, match="damaged"):
+            drain(r, done)
+        end = r.tell()
+        with pytest.raises(AudioReadError, match="damaged"):
+            r.read(1)
+        assert r.tell() == end
+        y = np.concatenate(done, axis=1)
+        assert y.shape[1] == end > 0.4 * x.shape[1]
+        np.testing.assert_array_equal(y, x[:, :end])
+        r.seek(1000)  # what lies before the damage is still there
+        np.testing.assert_array_equal(r.read(500), x[:, 1000:1500])
+
+
+def ogg_pages(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of every page."""
+    at = 0
+    while at < len(data):
+        lacing = data[at + 27 : at + 27 + data[at + 26]]
+        end = at + 27 + len(lacing) + sum(lacing)
+        yield at, end
+        at = end
+
+
+def ogg_checksum(page: bytes) -> int:
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 * (crc >> 31)) & 0xFFFFFFFF
+    return crc
+
+
+def test_opus_page_stamped_too_early_ends_the_file_there(files: dict[str, Path], tmp_path: Path) -> None:
+    # What ffmpeg writes from some Vorbis sources. libsndfile drops samples there and goes on, so that
+    # everything after would be early.
+    data, x = bytearray(files["a.opus"].read_bytes()), whole(files["a.opus"])
+    pages = list(ogg_pages(bytes(data)))
+    start, end = pages[len(pages) // 2]
+    stamp = int.from_bytes(data[start + 6 : start + 14], "little")
+    data[start + 6 : start + 14] = (stamp - 500).to_bytes(8, "little")
+    data[start + 22 : start + 26] = bytes(4)
+    data[start + 22 : start + 26] = ogg_checksum(bytes(data[start:end])).to_bytes(4, "little")
+    path = tmp_path / "early.opus"
+    path.write_bytes(data)
+    done: list[NDArray[np.float32]] = []
+    with AudioReader(path) as r:
+        with pytest.raises(AudioReadError, match="damaged"):
+            drain(r, done)
+        with pytest.raises(AudioReadError, match="damaged"):
+            r.read(1)
+    y = np.concatenate(done, axis=1)
+    assert y.shape[1] > 0.2 * x.shape[1]
+    np.testing.assert_array_equal(y, x[:, : y.shape[1]])
 
 
 def test_truncated_ogg_is_a_shorter_file(files: dict[str, Path], tmp_path: Path) -> None:
