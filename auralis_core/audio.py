@@ -144,12 +144,8 @@ class AudioReader:
                 raise AudioReadError("not a regular file", self._path)
             if mode.st_size == 0:
                 raise AudioFormatError("the file is empty", self._path)
+            self._mpeg = MeasuredMpeg.of(self._fd)
             self._file = self._open()
-            if self._file.format == "MP3":
-                self._mpeg = MeasuredMpeg.of(self._fd)
-                if self._mpeg is not None:
-                    self._file.close()
-                    self._file = self._open()
             self.info = self._describe(self._file)
         except AuralisError:
             self.close()

@@ -214,6 +214,16 @@ def test_truncated_file_delivers_what_decodes_then_raises(
     assert y.shape[1] > 0.4 * x.shape[1]
 
 
+def test_truncated_mp3_keeps_the_decoder_quiet(
+    files: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.mp3"
+    path.write_bytes(files["a.mp3"].read_bytes()[:50000])
+    with pytest.raises(AudioReadError, match="truncated"):
+        whole(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_damage_in_the_middle_ends_the_file_there(files: dict[str, Path], tmp_path: Path) -> None:
     # libFLAC finds its way again after the damage, at a frame nobody can name.
     data, x = bytearray(files["a.flac"].read_bytes()), whole(files["a.flac"])
