@@ -46,6 +46,7 @@ DRAIN_S = 5.0  # for handlers still running when the server stops
 CONFIG = web.AppKey("config", ServerConfig)
 STUDIO = web.AppKey("studio", Studio)
 SESSIONS = web.AppKey("sessions", set[Session])
+PAGES = web.AppKey("pages", dict[str, Path])
 
 
 def create_app(config: ServerConfig, token: str | None = None) -> web.Application:
@@ -53,6 +54,8 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
     app = web.Application(middlewares=[answer_errors, security.guard(config, token)])
     app[CONFIG] = config
     app[SESSIONS] = set()
+    # Only what is there at the start is ever served, so no path of a client's reaches the disk.
+    app[PAGES] = {p.relative_to(WEB).as_posix(): p for p in WEB.rglob("*") if p.is_file()}
     app.router.add_routes(
         [
             web.get("/ws", converse),
@@ -229,8 +232,8 @@ async def show_status(request: web.Request) -> web.Response:
 
 async def page(request: web.Request) -> web.StreamResponse:
     """`GET /` and the files of the page, each at its own name."""
-    path = (WEB / request.match_info.get("name", "index.html")).resolve()
-    if not (path.is_relative_to(WEB) and path.is_file()):
+    path = request.app[PAGES].get(request.match_info.get("name", "index.html"))
+    if path is None:
         raise web.HTTPNotFound(reason="no such page")
     return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
 

@@ -76,6 +76,11 @@ class Session:
         self._heard = time.monotonic()
         self._finished = asyncio.Event()
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits in this process to be sent."""
+        return self._outbox.audio_bytes + self._transport.get_write_buffer_size()
+
     async def run(self) -> None:
         """Serve the socket until it closes; afterwards nothing of it is left."""
         helpers = [asyncio.create_task(self._write()), asyncio.create_task(self._ping())]

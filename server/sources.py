@@ -223,6 +223,11 @@ class Sources:
         """How every source has fared, in the order they are asked."""
         return [counter.row() for counter in self._counters.values()]
 
+    @property
+    def flights(self) -> int:
+        """Searches under way."""
+        return len(self._flights)
+
     def find(self, track: Track, path: Path) -> Found | None:
         """Ask the stores; for worker threads. A hit is copied into the stores that missed before it."""
         for i, store in enumerate(self._stores):

@@ -168,7 +168,8 @@ class Stream:
         """Say the last word. Whoever calls this cancels the task."""
         if self.over:
             return
-        self._drop_audio()
+        if self._started:  # otherwise what waits there is the audio of the stream before
+            self._drop_audio()
         if error is not None and self._started:
             self._outbox.say(error)
         elif error is not None:
@@ -314,7 +315,8 @@ class Stream:
         except ProtocolError as e:
             reply.error(e.code, e.message)
             return
-        self._drop_audio()
+        if self._started:  # otherwise what waits there is the audio of the stream before
+            self._drop_audio()
         self._begin_epoch(frame, keep_until=None)
         await in_thread(self._studio.pool, cutter.seek, self._epoch, frame)
         self._restart_clock()

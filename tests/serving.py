@@ -47,11 +47,15 @@ class Library:
     folder: Path
     db: Path
 
-    def add(self, name: str, x: NDArray[np.float32], rate: int = RATE) -> Track:
-        """Write a 16-bit file and index it."""
+    def write(self, name: str, x: NDArray[np.float32], rate: int = RATE) -> Path:
+        """Write a 16-bit file."""
         path = self.folder / name
         soundfile.write(path, x.T, rate, subtype="PCM_16")
-        return self.index(path)
+        return path
+
+    def add(self, name: str, x: NDArray[np.float32], rate: int = RATE) -> Track:
+        """Write a 16-bit file and index it."""
+        return self.index(self.write(name, x, rate))
 
     def index(self, path: Path) -> Track:
         """Put a file into the dataset as a scan would."""
@@ -129,3 +133,10 @@ async def hear(client: Client, until: Callable[[object], bool] | None = None) ->
                 heard.events.append(item)
             if isinstance(item, AudioStreamEnd) if until is None else until(item):
                 return heard
+
+
+def is_frame(item: object, epoch: int | None = None, start: int = 0) -> bool:
+    """Whether `item` is audio of this epoch at or after frame `start`."""
+    return (
+        isinstance(item, tuple) and item[0].epoch in (epoch or item[0].epoch,) and item[0].position >= start
+    )

@@ -1,0 +1,166 @@
+"""Who is asked for a fingerprint, what is counted and kept, and that many ask once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import aiohttp
+import pytest
+from auralis_server.app import running
+from auralis_server.client import Client
+from auralis_server.protocol import AudioStreamEnd, FingerprintProgress, PlayEnhanced, SourceRow
+from auralis_server.sources import Sources
+from serving import Library, connected, hear, music
+
+from auralis_core import Fingerprint, sidecar
+from auralis_core.dataset import Dataset, Track
+
+
+@pytest.fixture
+def dataset(library: Library) -> Iterator[Dataset]:
+    with closing(Dataset(library.db)) as dataset:
+        yield dataset
+
+
+@pytest.fixture
+def sources(dataset: Dataset) -> Iterator[Sources]:
+    with closing(Sources(("database", "sidecar", "local"), dataset)) as sources:
+        yield sources
+
+
+def counts(sources: Sources) -> dict[str, tuple[int, int, int]]:
+    return {row.name: (row.hits, row.misses, row.failures) for row in sources.rows()}
+
+
+async def ask(sources: Sources, track: Track) -> tuple[Fingerprint, str] | None:
+    found = await sources.get(track, Path(track.path))
+    return None if found is None else (found.fingerprint, found.source)
+
+
+async def test_first_is_computed_and_kept_in_both_stores(
+    library: Library, dataset: Dataset, sources: Sources
+) -> None:
+    track = library.add("a.flac", music(2))
+    fp, source = await ask(sources, track)
+    assert source == "local"
+    assert counts(sources) == {"database": (0, 1, 0), "sidecar": (0, 1, 0), "local": (1, 0, 0)}
+    assert dataset.fingerprint(track.id) == fp
+    assert sidecar.read(track.path) == fp
+    assert await ask(sources, track) == (fp, "database")
+    assert counts(sources)["local"] == (1, 0, 0)
+
+
+async def test_sidecar_answers_for_a_lost_database_and_refills_it(
+    library: Library, dataset: Dataset, sources: Sources
+) -> None:
+    track = library.add("a.flac", music(2))
+    fp, _ = await ask(sources, track)
+    dataset.remove([track.id])
+    track = library.index(Path(track.path))
+    assert await ask(sources, track) == (fp, "sidecar")
+    assert await ask(sources, track) == (fp, "database")
+    assert counts(sources)["local"] == (1, 0, 0)
+
+
+async def test_damaged_sidecar_is_a_failure_and_the_next_source_answers(
+    library: Library, sources: Sources, caplog: pytest.LogCaptureFixture
+) -> None:
+    track = library.add("a.flac", music(2))
+    sidecar.path_for(track.path).write_bytes(b"{")
+    assert (await ask(sources, track))[1] == "local"
+    assert counts(sources)["sidecar"] == (0, 0, 1)
+    assert any(r.levelname == "WARNING" and "sidecar" in r.getMessage() for r in caplog.records)
+
+
+async def test_changed_file_is_never_answered_by_what_was_measured_before(
+    library: Library, dataset: Dataset, sources: Sources
+) -> None:
+    track = library.add("a.flac", music(2))
+    old, _ = await ask(sources, track)
+    library.add("a.flac", music(3, seed=9))
+    new, source = await ask(sources, track)  # the row from before the change
+    assert source == "local"
+    assert new != old
+    assert dataset.fingerprint(track.id) is None
+
+
+async def test_file_that_fails_twice_is_left_alone(
+    library: Library, dataset: Dataset, sources: Sources
+) -> None:
+    track = library.add("a.wav", music(2))
+    os.truncate(track.path, 5000)
+    for _ in range(4):
+        assert await ask(sources, track) is None
+    assert counts(sources)["local"] == (0, 0, 2)
+    assert dataset.track(track.id).status == "failed"
+
+
+async def test_order_without_a_maker_computes_nothing(library: Library, dataset: Dataset) -> None:
+    track = library.add("a.flac", music(1))
+    with closing(Sources(("sidecar", "database"), dataset)) as sources:
+        assert await ask(sources, track) is None
+        assert [row.name for row in sources.rows()] == ["sidecar", "database"]
+
+
+async def test_hundred_listeners_cause_one_computation(library: Library, sources: Sources) -> None:
+    track = library.add("a.flac", music(5))
+    found = await asyncio.gather(*(ask(sources, track) for _ in range(100)))
+    assert len({fp.histogram for fp, _ in found}) == 1
+    assert counts(sources)["local"] == (1, 0, 0)
+
+
+async def test_search_ends_with_its_last_listener(library: Library, sources: Sources) -> None:
+    track = library.add("a.flac", music(20))
+    waiting = [asyncio.create_task(ask(sources, track)) for _ in range(3)]
+    while not sources.flights:  # noqa: ASYNC110 - let the tasks begin
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    waiting[1].cancel()
+    await asyncio.wait(waiting[:2])
+    assert sources.flights == 1
+    waiting[2].cancel()
+    await asyncio.wait(waiting)
+    assert sources.flights == 0
+    assert counts(sources)["local"] == (0, 0, 0)
+    assert (await ask(sources, track))[1] == "local"
+
+
+async def test_budget_is_kept(library: Library, dataset: Dataset) -> None:
+    track = library.add("a.flac", music(20))
+    with closing(Sources(("local",), dataset, budget_s=0.001)) as sources:
+        assert await ask(sources, track) is None
+        assert counts(sources)["local"] == (0, 0, 1)
+        assert sources.rows()[0] == SourceRow("local", "failing", 0, 0, 1)
+
+
+async def test_many_plays_of_one_unmeasured_track_compute_once_and_all_morph(library: Library) -> None:
+    track = library.add("a.flac", music(8))
+    async with running(library.config()) as address:
+
+        async def listen() -> tuple[str | None, str]:
+            async with Client.connect(address) as client:
+                await client.request(PlayEnhanced(track_id=track.id))
+                ready = None
+                while ready is None:
+                    item = await client.receive()
+                    if isinstance(item, FingerprintProgress) and item.status != "computing":
+                        ready = item
+                return ready.source, ready.status
+
+        heard = await asyncio.gather(*(listen() for _ in range(20)))
+        assert {status for _, status in heard} == {"ready"}
+        async with aiohttp.ClientSession() as http, http.get(f"{address}/api/system/status") as answer:
+            rows = {row["name"]: row for row in (await answer.json())["sources"]}
+    assert (rows["local"]["hits"], rows["local"]["failures"]) == (1, 0)
+
+
+async def test_play_goes_on_by_the_standard_plan_when_nobody_has_a_fingerprint(library: Library) -> None:
+    track = library.add("a.flac", music(1))
+    async with connected(library, sources=("database",)) as client:
+        await client.request(PlayEnhanced(track_id=track.id))
+        heard = await hear(client)
+    assert heard.first(AudioStreamEnd).delivered_frames == track.frames
