@@ -147,7 +147,7 @@ def master(
     """Master a file with the same engine that serves it."""
     from .export import export
 
-    with _progress(not as_json, "mastering", "s") as step:
+    with _progress(not as_json, "mastering") as step:
         done = export(
             *(source, target_path),
             preset=preset,
@@ -191,7 +191,7 @@ def scan(
     from .dataset import Dataset
     from .library import scan as scan_folders
 
-    with Dataset(db) as dataset, _progress(not as_json, "scanning", "files") as step:
+    with Dataset(db) as dataset, _progress(not as_json, "scanning") as step:
         report = scan_folders(
             folders, dataset, jobs, progress=lambda done, total, _: step(done, total), cache=cache
         )
@@ -242,7 +242,7 @@ def _clock(seconds: float) -> str:
 
 
 @contextmanager
-def _progress(wanted: bool, what: str, unit: str) -> Iterator[Callable[[float, float], None]]:
+def _progress(wanted: bool, what: str) -> Iterator[Callable[[float, float], None]]:
     """A bar on stderr while the block runs, when stderr is a terminal; `step(done, total)` moves it."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda done, total: None
@@ -250,7 +250,7 @@ def _progress(wanted: bool, what: str, unit: str) -> Iterator[Callable[[float, f
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit))
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -395,6 +395,32 @@ def test_interrupt_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
         assert p.stderr.read() == ""
 
 
+@pytest.mark.parametrize("command", ["scan", "master"])
+def test_progress_bar_is_for_terminals_only(command: str, song: Path, tmp_path: Path) -> None:
+    arguments = [tmp_path, "--db", tmp_path / "x.db"] if command == "scan" else [song, tmp_path / "out.wav"]
+    shown = {}
+    for name, extra in (("plain", []), ("json", ["--json"])):
+        ours, theirs = os.openpty()
+        with subprocess.Popen(
+            [*PROCESS, command, *arguments, *extra], stdout=subprocess.PIPE, stderr=theirs
+        ) as p:
+            os.close(theirs)
+            shown[name] = b"".join(iter(lambda: _read_terminal(ours), b""))  # noqa: B023
+            os.close(ours)
+            assert p.stdout.read()
+            assert p.wait(60) == 0
+    assert command[:4].encode() in shown["plain"]
+    assert b"100 %" in shown["plain"]
+    assert shown["json"] == b""
+
+
+def _read_terminal(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except OSError:  # the other side has closed
+        return b""
+
+
 def test_closed_pipe_is_no_traceback(song: Path) -> None:
     read, write_end = os.pipe()
     os.close(read)
