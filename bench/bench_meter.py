@@ -62,7 +62,7 @@ def libebur128_seconds(blocks):
     lib, interleaved = ctypes.CDLL(name), [np.ascontiguousarray(b.T) for b in blocks]
     lib.ebur128_init.restype = ctypes.c_void_p
 
-    def run():
+    def run():  # momentary, short-term, integrated, range, sample peak, true peak
         state = ctypes.c_void_p(lib.ebur128_init(2, ctypes.c_ulong(SR), 0b111111))
         for b in interleaved:
             lib.ebur128_add_frames_float(state, b.ctypes, ctypes.c_size_t(len(b)))
