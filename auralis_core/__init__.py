@@ -1,7 +1,7 @@
 """Auralis: measure a track once, decide what it needs, make it sound better."""
 
 from . import lwrp
-from .chain import Chain
+from .chain import Chain, Limiter
 from .crossfade import crossfade
 from .errors import (
     AudioFormatError,
@@ -15,7 +15,7 @@ from .features import FeatureExtractor
 from .fingerprint import fingerprint, fingerprint_array
 from .meter import Meter
 from .plan import PRESETS, MasteringPlan, bypass_plan, plan, standard_plan
-from .render import Renderer, render_array
+from .render import ChunkRecord, Renderer, render_array
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Dimension, Fingerprint
 
 __version__ = "0.1.0"
@@ -28,11 +28,13 @@ __all__ = [
     "AudioReadError",
     "AuralisError",
     "Chain",
+    "ChunkRecord",
     "DatasetError",
     "Dimension",
     "FeatureExtractor",
     "Fingerprint",
     "FingerprintError",
+    "Limiter",
     "MasteringPlan",
     "Meter",
     "Renderer",

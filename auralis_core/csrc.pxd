@@ -171,6 +171,15 @@ cdef extern from "crossfade.h" nogil:
                        float *const *out, unsigned channels, size_t start, size_t frames, size_t length)
 
 # limiter.h
+cdef extern from "limiter.h" nogil:
+    ctypedef struct aur_limiter:
+        pass
+    aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned channels, aur_limiter **out)
+    aur_status aur_limiter_clone(const aur_limiter *state, aur_limiter **out)
+    void aur_limiter_destroy(aur_limiter *state)
+    void aur_limiter_reset(aur_limiter *state)
+    size_t aur_limiter_latency(const aur_limiter *state)
+    float aur_limiter_process(aur_limiter *state, const float *const *x, float *const *y, size_t frames)
 
 # chain.h
 cdef extern from "chain.h" nogil:
@@ -186,6 +195,8 @@ cdef extern from "chain.h" nogil:
         double q
         double gain_db
     ctypedef struct aur_chain_params:
+        double depth
+        double top
         double fill
         unsigned bands
         aur_eq_band *band
@@ -196,10 +207,21 @@ cdef extern from "chain.h" nogil:
         double width
         int limit
         double ceiling_db
+    ctypedef struct aur_chain_record:
+        double lufs_in
+        double crest_in
+        double lufs_out
+        double crest_out
+        double gain_db
+        double gain_reduction_db
     ctypedef struct aur_chain:
         pass
     aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                                 aur_chain **out)
+    aur_status aur_chain_clone(const aur_chain *state, aur_chain **out)
     void aur_chain_destroy(aur_chain *state)
+    void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place)
+    void aur_chain_measured(const aur_chain *state, aur_chain_record *out)
+    double aur_chain_band_db(const aur_eq_band *band, double sample_rate, double f)
     size_t aur_chain_latency(const aur_chain *state)
     void aur_chain_process(aur_chain *state, const float *const *x, float *const *y, size_t frames)

@@ -13,6 +13,9 @@ frame 0 the result is bit-identical to straight play; further on it is as close 
 state (the 250 ms envelope of the fill) has settled. `seek` reads those frames from the file again,
 `set_plan` takes them from a short memory of the dry signal.
 
+The slow leveller of the standard plan keeps what it has learned about the track across seeks
+and changes of plan.
+
 Changing plans. The new chain runs beside the old one on the same samples and the two are mixed by
 an equal-gain crossfade that begins at exactly the current position. A change during a fade fades
 from the mixture.
@@ -23,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 from os import PathLike
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +75,24 @@ class ArraySource:
 
     def seek(self, frame: int, /) -> None:
         self._at = min(max(frame, 0), self.frames)
+
+
+class ChunkRecord(NamedTuple):
+    """What was decided for a chunk, and what was measured in it.
+
+    `region` is the track's LWRP region, or ``"standard"`` or ``"bypass"`` where there is no decision;
+    `gain_db` is static gain and leveller together; loudness and crest are short-term (3 s) values;
+    `gain_reduction_db` is the limiter's largest within the chunk.
+    """
+
+    region: str
+    expansion: float
+    gain_db: float
+    lufs_in: float
+    crest_in: float
+    lufs_out: float
+    crest_out: float
+    gain_reduction_db: float
 
 
 class _Voice:
@@ -129,6 +150,22 @@ class Renderer:
         """The plan in force, or being faded in."""
         return self._voices[-1].plan
 
+    @property
+    def record(self) -> ChunkRecord:
+        """Decision and measurements of the last `read`, of the plan in force or being faded in."""
+        plan, m = self.plan, self._voices[-1].chain.measured
+        decision = plan.decision
+        return ChunkRecord(
+            plan.region,
+            0.0 if decision is None else decision.expansion,
+            m.gain_db,
+            m.lufs_in,
+            m.crest_in,
+            m.lufs_out,
+            m.crest_out,
+            m.gain_reduction_db,
+        )
+
     def read(self, frames: int) -> Samples:
         """Return the next mastered frames.
 
@@ -180,6 +217,7 @@ class Renderer:
             return
         chain = Chain(plan, self.sample_rate, self.channels)
         chain.process(self._recent())
+        chain.inherit(self._voices[-1].chain, same_place=True)
         voice = _Voice(plan, chain, self._position, crossfade)
         self._voices = [*self._voices, voice] if crossfade else [voice]
 
@@ -206,9 +244,12 @@ class Renderer:
         self._held = 0
         first = max(0, frame - round(PRIME_S * self.sample_rate)) // GRID * GRID
         self._fed = first
+        former = self._voices[-1].chain if self._voices else None
         self._source.seek(first)
         self._voices = [_Voice(plan, chain, frame, 0)]
         chain.process(self._feed(frame + chain.latency - first))
+        if former is not None:
+            chain.inherit(former, same_place=False)
 
     def _feed(self, n: int) -> Samples:
         """The next n frames of the dry signal, silence after its end, remembered for `set_plan`."""

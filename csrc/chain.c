@@ -1,20 +1,31 @@
 #include "chain.h"
 
+#include "leveller.h"
+#include "limiter.h"
+#include "restore.h"
+#include "running.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 256u
+enum { BLOCK = 256 };
 
 struct aur_chain {
     unsigned channels;
-    size_t latency;
+    size_t latency, hold; /* frames; hold: what the stages that are off would have delayed */
+    aur_restore *restore; /* NULL when off */
+    aur_limiter *limiter; /* NULL when off */
     unsigned bands;
     aur_biquad band[AUR_CHAIN_MAX_BANDS];
     aur_biquad_state eq[AUR_CHAIN_MAX_BANDS][AUR_MAX_CHANNELS];
+    double gain_db;
     float gain, width;
+    int level, identity;
+    aur_leveller leveller;
+    aur_running before, after;
+    float least_gain; /* of the limiter, in the last call */
     size_t delay_at;
-    float *delay; /* channels x latency, at the end of this allocation */
-    float work[AUR_MAX_CHANNELS][BLOCK];
+    float *delay; /* channels x hold, at the end of this allocation */
 };
 
 static aur_biquad design(const aur_eq_band *band, double sample_rate) {
@@ -28,61 +39,112 @@ static aur_biquad design(const aur_eq_band *band, double sample_rate) {
     }
 }
 
+double aur_chain_band_db(const aur_eq_band *band, double sample_rate, double f) {
+    const aur_biquad section = design(band, sample_rate);
+    return aur_biquad_response_db(&section, sample_rate, f);
+}
+
+static int valid(const aur_chain_params *p, double sample_rate, unsigned channels) {
+    int ok = sample_rate >= 8000.0 && sample_rate <= 192000.0;
+    ok &= channels >= 1 && channels <= AUR_MAX_CHANNELS && p->bands <= AUR_CHAIN_MAX_BANDS;
+    for (unsigned b = 0; ok && b < p->bands; b++)
+        ok = isfinite(p->band[b].f0) && isfinite(p->band[b].gain_db) && p->band[b].q > 0.0;
+    return ok && isfinite(p->gain_db) && isfinite(p->width) && isfinite(p->level_target) &&
+           isfinite(p->level_strength);
+}
+
+static size_t bytes(unsigned channels, size_t hold) {
+    return sizeof(aur_chain) + channels * hold * sizeof(float);
+}
+
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                             aur_chain **out) {
-    if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
-    if (channels < 1 || channels > AUR_MAX_CHANNELS || params->bands > AUR_CHAIN_MAX_BANDS) return AUR_EINVAL;
-    const size_t latency = (size_t)(0.004 * sample_rate);
-    aur_chain *s = calloc(1, sizeof *s + channels * latency * sizeof(float));
+    if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
+    const int restores = params->depth != 0.0 || params->fill != 0.0;
+    const size_t restore = aur_restore_latency_at(sample_rate), limit = aur_limiter_latency_at(sample_rate);
+    const size_t hold = (restores ? 0 : restore) + (params->limit ? 0 : limit);
+    aur_chain *s = calloc(1, bytes(channels, hold));
     if (!s) return AUR_ENOMEM;
     s->channels = channels;
-    s->latency = latency;
+    s->latency = restore + limit;
+    s->hold = hold;
     s->delay = (float *)(s + 1);
+    s->least_gain = 1.0f;
     for (unsigned b = 0; b < params->bands; b++) {
         const aur_biquad section = design(&params->band[b], sample_rate);
         if (!aur_biquad_is_identity(&section)) s->band[s->bands++] = section;
     }
+    s->gain_db = params->gain_db;
     s->gain = (float)aur_from_db(params->gain_db);
     s->width = (float)params->width;
+    s->level = params->level;
+    aur_leveller_init(&s->leveller, params->level_target, params->level_strength);
+    aur_running_init(&s->before, sample_rate, channels);
+    aur_running_init(&s->after, sample_rate, channels);
+    s->identity =
+        !restores && !s->bands && s->gain == 1.0f && !s->level && s->width == 1.0f && !params->limit;
+    const aur_restore_params tool = {params->depth, params->top, params->fill};
+    aur_status status = AUR_OK;
+    if (restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);
+    if (status == AUR_OK && params->limit)
+        status = aur_limiter_create(params->ceiling_db, sample_rate, channels, &s->limiter);
+    if (status != AUR_OK) {
+        aur_chain_destroy(s);
+        return status;
+    }
+    *out = s;
+    return AUR_OK;
+}
+
+aur_status aur_chain_clone(const aur_chain *state, aur_chain **out) {
+    aur_chain *s = malloc(bytes(state->channels, state->hold));
+    if (!s) return AUR_ENOMEM;
+    memcpy(s, state, bytes(state->channels, state->hold));
+    s->delay = (float *)(s + 1);
+    s->restore = NULL;
+    s->limiter = NULL;
+    aur_status status = state->restore ? aur_restore_clone(state->restore, &s->restore) : AUR_OK;
+    if (status == AUR_OK && state->limiter) status = aur_limiter_clone(state->limiter, &s->limiter);
+    if (status != AUR_OK) {
+        aur_chain_destroy(s);
+        return status;
+    }
     *out = s;
     return AUR_OK;
 }
 
 void aur_chain_destroy(aur_chain *state) {
+    if (!state) return;
+    aur_restore_destroy(state->restore);
+    aur_limiter_destroy(state->limiter);
     free(state);
+}
+
+void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place) {
+    if (state->level && src->level) aur_leveller_inherit(&state->leveller, &src->leveller);
+    if (same_place) state->before = src->before;
 }
 
 size_t aur_chain_latency(const aur_chain *state) {
     return state->latency;
 }
 
-/* Integer arithmetic keeps every finite sample's bits, denormals and the sign of zero included. */
-static void copy_finite(const float *restrict in, float *restrict out, size_t frames) {
-    for (size_t i = 0; i < frames; i++) {
-        uint32_t bits;
-        memcpy(&bits, &in[i], sizeof bits);
-        bits = (bits & 0x7f800000u) == 0x7f800000u ? 0u : bits;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
-}
-
-static void delay_block(aur_chain *s, size_t frames) {
+static void delay(aur_chain *s, float *const *x, size_t frames) {
     size_t at = s->delay_at;
     for (unsigned c = 0; c < s->channels; c++) {
-        float *ring = s->delay + c * s->latency;
+        float *ring = s->delay + c * s->hold;
         at = s->delay_at;
         for (size_t i = 0; i < frames; i++) {
-            const float x = s->work[c][i];
-            s->work[c][i] = ring[at];
-            ring[at] = x;
-            at = at + 1 == s->latency ? 0 : at + 1;
+            const float fresh = x[c][i];
+            x[c][i] = ring[at];
+            ring[at] = fresh;
+            at = at + 1 == s->hold ? 0 : at + 1;
         }
     }
     s->delay_at = at;
 }
 
-static void widen(aur_chain *s, size_t frames) {
-    float *l = s->work[0], *r = s->work[1];
+static void widen(const aur_chain *s, float *l, float *r, size_t frames) {
     for (size_t i = 0; i < frames; i++) {
         const float mid = 0.5f * (l[i] + r[i]), side = 0.5f * (l[i] - r[i]) * s->width;
         l[i] = mid + side;
@@ -90,23 +152,71 @@ static void widen(aur_chain *s, size_t frames) {
     }
 }
 
+static void measure(aur_running *r, float *const *x, size_t frames) {
+    const float *at[AUR_MAX_CHANNELS];
+    for (size_t done = 0; done < frames;) {
+        for (unsigned c = 0; c < r->channels; c++)
+            at[c] = x[c] + done;
+        done += aur_running_process(r, at, frames - done);
+    }
+}
+
+/* Keeps a garbage sample (+-1e9 is 180 dB over full scale) from overflowing a stage. */
+static void bound(float *x, size_t frames) {
+    for (size_t i = 0; i < frames; i++)
+        x[i] = x[i] < -1e9f ? -1e9f : x[i] > 1e9f ? 1e9f : x[i];
+}
+
+/* At most BLOCK frames, not past the end of a measuring block: the leveller's gain is one ramp. */
+static void process_block(aur_chain *s, float *const *x, size_t n, size_t ramp_at) {
+    const float *const *in = (const float *const *)x;
+    if (s->restore) aur_restore_process(s->restore, in, x, n);
+    for (unsigned b = 0; b < s->bands; b++)
+        for (unsigned c = 0; c < s->channels; c++)
+            aur_biquad_run(&s->band[b], &s->eq[b][c], x[c], x[c], n);
+    if (s->gain != 1.0f)
+        for (unsigned c = 0; c < s->channels; c++)
+            for (size_t i = 0; i < n; i++)
+                x[c][i] *= s->gain;
+    if (s->level) aur_leveller_apply(&s->leveller, x, s->channels, ramp_at, n, s->before.length);
+    if (s->width != 1.0f && s->channels > 1) widen(s, x[0], x[1], n);
+    if (s->limiter) {
+        const float least = aur_limiter_process(s->limiter, in, x, n);
+        s->least_gain = least < s->least_gain ? least : s->least_gain;
+    }
+    if (s->hold) delay(s, x, n);
+    if (!s->identity) measure(&s->after, x, n);
+}
+
 void aur_chain_process(aur_chain *s, const float *const *in, float *const *out, size_t frames) {
     const aur_fpenv env = aur_flush_denormals();
+    float work[AUR_MAX_CHANNELS][BLOCK], *x[AUR_MAX_CHANNELS];
+    for (unsigned c = 0; c < s->channels; c++)
+        x[c] = work[c];
+    s->least_gain = 1.0f;
     for (size_t done = 0; done < frames;) {
-        const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
+        const size_t left = frames - done < BLOCK ? frames - done : BLOCK, ramp_at = s->before.at;
         for (unsigned c = 0; c < s->channels; c++) {
-            copy_finite(in[c] + done, s->work[c], n);
-            for (unsigned b = 0; b < s->bands; b++)
-                aur_biquad_run(&s->band[b], &s->eq[b][c], s->work[c], s->work[c], n);
-            if (s->gain != 1.0f)
-                for (size_t i = 0; i < n; i++)
-                    s->work[c][i] *= s->gain;
+            aur_copy_finite(in[c] + done, work[c], left);
+            if (!s->identity) bound(work[c], left);
         }
-        if (s->width != 1.0f && s->channels > 1) widen(s, n);
-        delay_block(s, n);
+        const size_t n = aur_running_process(&s->before, (const float *const *)x, left);
+        process_block(s, x, n, ramp_at);
+        if (s->level && s->before.at == 0) aur_leveller_feed(&s->leveller, aur_running_last(&s->before));
         for (unsigned c = 0; c < s->channels; c++)
-            memcpy(out[c] + done, s->work[c], n * sizeof(float));
+            memcpy(out[c] + done, work[c], n * sizeof(float));
         done += n;
     }
     aur_restore_denormals(env);
+}
+
+void aur_chain_measured(const aur_chain *s, aur_chain_record *out) {
+    const aur_running *after = s->identity ? &s->before : &s->after;
+    out->lufs_in = aur_running_lufs(&s->before);
+    out->crest_in = aur_running_crest_db(&s->before);
+    out->lufs_out = aur_running_lufs(after);
+    out->crest_out = aur_running_crest_db(after);
+    out->gain_db = s->gain_db + (s->level ? s->leveller.gain_db : 0.0);
+    out->gain_reduction_db =
+        s->least_gain < 1.0f ? -aur_db(s->least_gain > 1e-6f ? s->least_gain : 1e-6f) : 0.0;
 }

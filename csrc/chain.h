@@ -1,7 +1,7 @@
 /*
  * chain.h: everything mastering does to the samples of one track, as one state with one latency:
  *
- *   restore (multiband fill) -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
+ *   restore -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
  *
  * Restore comes first because the damage it undoes happened to the waveform as it is in the file.
  * The limiter is inside, so that a crossfade between two chains mixes signals that are both under
@@ -31,17 +31,22 @@ typedef struct {
 } aur_eq_band;
 
 typedef struct {
-    double fill; /* multiband fill: dB of gain per dB the fast level is over the slow one; 0 = off */
+    double depth, top, fill; /* restore.h; depth = fill = 0 is off */
     unsigned bands;
     aur_eq_band band[AUR_CHAIN_MAX_BANDS];
-    double gain_db;        /* static; 0 = off */
-    int level;             /* 1 = slow leveller towards level_target_lufs */
-    double level_target;   /* LUFS */
-    double level_strength; /* 0..1, share of its correction that is applied */
-    double width;          /* factor on the side signal of channels 1 and 2; 1 = off */
-    int limit;             /* 1 = true-peak limiter at ceiling_db (dBTP) */
+    double gain_db;                      /* static; 0 = off */
+    int level;                           /* 1 = slow leveller */
+    double level_target, level_strength; /* LUFS; 0..1 */
+    double width;                        /* factor on the side signal of channels 1 and 2; 1 = off */
+    int limit;                           /* 1 = true-peak limiter at ceiling_db (dBTP) */
     double ceiling_db;
 } aur_chain_params;
+
+/* What a chain measured: short-term (3 s) loudness and crest on its way in and out, the gain it stands at
+ * (static and leveller), and the largest gain reduction of the limiter in the last call, in dB >= 0. */
+typedef struct {
+    double lufs_in, crest_in, lufs_out, crest_out, gain_db, gain_reduction_db;
+} aur_chain_record;
 
 typedef struct aur_chain aur_chain;
 
@@ -49,11 +54,21 @@ typedef struct aur_chain aur_chain;
  * 8..192 kHz, or a number that is not finite. */
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                             aur_chain **out);
+aur_status aur_chain_clone(const aur_chain *state, aur_chain **out);
 void aur_chain_destroy(aur_chain *state);
+
+/* Takes over what the leveller of src has learned about the track, when both chains have one. same_place:
+ * both have heard the same frames last, so the measurement of the input is taken over too. */
+void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place);
+
+/* What one EQ band does at frequency f, in dB. */
+double aur_chain_band_db(const aur_eq_band *band, double sample_rate, double f);
 
 size_t aur_chain_latency(const aur_chain *state);
 
 /* in and out may be the same. */
 void aur_chain_process(aur_chain *state, const float *const *in, float *const *out, size_t frames);
+
+void aur_chain_measured(const aur_chain *state, aur_chain_record *out);
 
 #endif

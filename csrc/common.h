@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -43,6 +44,17 @@ static inline double aur_power_db(double power) {
 }
 static inline double aur_from_db(double db) {
     return pow(10.0, db / 20.0);
+}
+
+/* Copies, with 0 for every sample that is not finite. Integer arithmetic: all other bits survive,
+ * denormals and the sign of zero included. The ranges must not overlap. */
+static inline void aur_copy_finite(const float *in, float *out, size_t frames) {
+    for (size_t i = 0; i < frames; i++) {
+        uint32_t bits;
+        memcpy(&bits, &in[i], sizeof bits);
+        bits = (bits & 0x7f800000u) == 0x7f800000u ? 0u : bits;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
 }
 
 /*

@@ -33,10 +33,12 @@ C = {
     "analysis": "chroma decimate harmonic levels loudness pitch spectral temporal truepeak",
     "lwrp": "",
     "crossfade": "",
-    "restore": "biquad",
-    "leveller": "biquad",
-    "limiter": "truepeak",
-    "chain": "biquad leveller limiter restore",
+    "pow2": "",
+    "running": "biquad",
+    "restore": "pow2",
+    "leveller": "lwrp running",
+    "limiter": "pow2 truepeak",
+    "chain": "biquad leveller limiter restore running",
 }
 
 #: Module of the core: the modules of the core it may import, `errors` and `schema` understood.
@@ -61,7 +63,7 @@ CORE = {
     "dataset": "migrations",
     "similar": "dataset",
     "library": "audio dataset fingerprint sidecar",
-    "plan": "lwrp",
+    "plan": "chain lwrp",
     "render": "audio chain crossfade plan",
     "export": "audio features fingerprint plan render sidecar",
     "cli": "__init__ dataset export fingerprint library similar",

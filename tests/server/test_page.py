@@ -320,24 +320,6 @@ def test_seek_continues_from_exactly_there(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_NAME])
-def test_seek_into_what_is_held_already_jumps_at_once(
-    visit: Callable[..., Visit], music: dict[str, Path], host: str
-) -> None:
-    v = visit(host)
-    v.page.click("#ab")
-    v.track("Every Fader Up").click()
-    v.listen(0.5)
-    v.page.evaluate("seek.value = Number(seek.value) + 0.4; seek.dispatchEvent(new Event('change'))")
-    before = v.heard().shape[1]
-    v.listen(0.8)
-    source, heard = samples(music["Every Fader Up"]), v.heard()
-    first, first_at, _ = same_run(source, heard[:, :before])
-    then, then_at, _ = same_run(source, heard[:, before:])
-    ahead = (then - then_at - before) - (first - first_at)
-    assert ahead > 0.2 * 44100  # less than 0.4 s by what has sounded while the page was asked
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", PLAIN_NAME])
 def test_ab_switches_without_moving_the_music(
     visit: Callable[..., Visit], music: dict[str, Path], measured: dict[str, ac.Fingerprint], host: str
 ) -> None:
@@ -419,6 +401,7 @@ def test_unmeasured_track_plays_at_once_and_is_explained_when_measured(
         v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
         v.until("document.querySelectorAll('#tracks .pending').length === 1")
         v.listen(0.3)
+        assert v.stat("Interruptions") == "0"
         v.page.goto("about:blank")  # leaves before the server does
     finally:
         server.stop()
@@ -472,7 +455,7 @@ def test_track_ends_and_the_next_begins(visit: Callable[..., Visit]) -> None:
     v.page.evaluate("seek.value = seek.max - 0.5; seek.dispatchEvent(new Event('change'))")
     v.until("document.title.startsWith('Hammers and Sparks')")
     v.listen(0.3)
-    v.until("seek.value > 0 && seek.value < 5")
+    assert v.stat("Interruptions") == "0"
 
 
 def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
@@ -510,9 +493,8 @@ def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit
     server.start()
     v.until("document.querySelector('#link').textContent === 'Connected'")
     v.until("document.querySelector('#notice').hidden")
-    v.until("(await (await fetch('/api/system/status')).json()).streams === 1")
     blocks = v.page.evaluate("tap.length")
-    v.until("tap.slice(arg).some((block) => block[0].some(Boolean))", blocks)
+    v.until("tap.slice(arg).filter((block) => block[0].some(Boolean)).length > 4", blocks)
     v.complaints[:] = [c for c in v.complaints if "WebSocket" not in c]  # the browser logs each failed try
 
 

@@ -1,0 +1,298 @@
+#include "limiter.h"
+
+#include "pow2.h"
+#include "truepeak.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BLOCK = 256,
+    GUARD = 3,  /* frames the gain is held on either side of a peak, for the reach of the interpolator */
+    PHASES = 8, /* of the second, finer look at what may be over */
+    HALF = 12,  /* its taps on either side */
+    LOOK = HALF - 1,
+    WAIT = LOOK - AUR_TRUEPEAK_LATENCY, /* frames the first look waits for the second */
+};
+static const double BOX_S = 0.001, RELEASE_S = 0.080;
+static const float UNITY = 268435456.0f; /* 2^28: gain 1 in fixed point */
+static const float SUSPECT = 0.7f;       /* -3 dB: white noise reads up to 2 dB low on the first look */
+static const double BETA = 6.0;          /* Kaiser window of the second look */
+static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
+
+struct aur_limiter {
+    unsigned channels;
+    size_t box, window, latency; /* frames */
+    float ceiling, log2_ceiling, release;
+    aur_truepeak *peak;
+    float first[WAIT]; /* what the first look saw last */
+    float taps[2 * HALF][PHASES];
+    /* Sliding minimum: the running minimum of the current window-long stretch, and the minima from
+     * each place to the end of the stretch before it. */
+    size_t at, calm; /* calm: frames since anything was over */
+    float running, held;
+    size_t box_at;
+    int64_t sum[3];
+    /* At the end of this allocation: */
+    float *stretch, *suffix; /* window, window + 1 */
+    int64_t *past[3];        /* box each */
+    float *delay;            /* channels x (latency + BLOCK) */
+};
+
+static size_t box_frames(double sample_rate) {
+    return (size_t)(BOX_S * sample_rate + 0.5);
+}
+
+/* Length of the three boxes together. */
+static size_t support(size_t box) {
+    return 3 * box - 2;
+}
+
+size_t aur_limiter_latency_at(double sample_rate) {
+    return LOOK + support(box_frames(sample_rate)) - 1 + GUARD;
+}
+
+static double bessel_i0(double x) {
+    double term = 1.0, sum = 1.0;
+    for (int k = 1; term > 1e-17 * sum; k++) {
+        term *= (x / (2.0 * k)) * (x / (2.0 * k));
+        sum += term;
+    }
+    return sum;
+}
+
+/* Windowed sincs at p / PHASES of the way from tap HALF - 1 to tap HALF; phase 0 is the sample itself. */
+static void design(float taps[2 * HALF][PHASES]) {
+    for (int p = 0; p < PHASES; p++)
+        for (int k = 0; k < 2 * HALF; k++) {
+            const double t = (double)(k - (HALF - 1)) - (double)p / PHASES, r = t / HALF;
+            const double sinc = t == 0.0 ? 1.0 : sin(AUR_PI * t) / (AUR_PI * t);
+            taps[k][p] =
+                (float)(fabs(r) >= 1.0 ? 0.0 : sinc * bessel_i0(BETA * sqrt(1.0 - r * r)) / bessel_i0(BETA));
+        }
+}
+
+/* The largest |value| in the interval before frame newest - LOOK, over the channels where one of its two
+ * samples is a local maximum of |x|. */
+static float second_look(const aur_limiter *s, const float *newest, size_t stride) {
+    float top = 0.0f;
+    for (unsigned c = 0; c < s->channels; c++) {
+        const float *x = newest + c * stride - (2 * HALF - 1), *inside = x + HALF - 1;
+        const float a = fabsf(inside[0]), b = fabsf(inside[1]),
+                    edge = a > b ? fabsf(inside[-1]) : fabsf(inside[2]);
+        if (edge > (a > b ? a : b)) continue;
+        float sum[PHASES] = {0.0f};
+        for (size_t k = 0; k < 2 * HALF; k++)
+            for (size_t p = 0; p < PHASES; p++)
+                sum[p] += x[k] * s->taps[k][p];
+        for (size_t p = 0; p < PHASES; p++)
+            top = fabsf(sum[p]) > top ? fabsf(sum[p]) : top;
+    }
+    return top;
+}
+
+/* Peak envelope of the n newest frames, LOOK frames late. */
+static void look(aur_limiter *s, float *peak, size_t n) {
+    const size_t stride = s->latency + BLOCK;
+    const float *fresh[AUR_MAX_CHANNELS];
+    float first[WAIT + BLOCK];
+    for (unsigned c = 0; c < s->channels; c++)
+        fresh[c] = s->delay + c * stride + s->latency;
+    memcpy(first, s->first, sizeof s->first);
+    aur_truepeak_envelope(s->peak, fresh, first + WAIT, n);
+    memcpy(s->first, first + n, sizeof s->first);
+    const float suspect = SUSPECT * s->ceiling;
+    for (size_t i = 0; i < n; i++) {
+        peak[i] = first[i];
+        if (first[i] > suspect) {
+            const float second = second_look(s, fresh[0] + i, stride);
+            peak[i] = second > first[i] ? second : first[i];
+        }
+    }
+}
+
+static size_t bytes(unsigned channels, size_t box, size_t window, size_t latency) {
+    return sizeof(aur_limiter) + 3 * box * sizeof(int64_t) +
+           (2 * window + 1 + channels * (latency + BLOCK)) * sizeof(float);
+}
+
+static size_t size_of(const aur_limiter *s) {
+    return bytes(s->channels, s->box, s->window, s->latency);
+}
+
+static void point_into_allocation(aur_limiter *s) {
+    s->past[0] = (int64_t *)(s + 1);
+    s->past[1] = s->past[0] + s->box;
+    s->past[2] = s->past[1] + s->box;
+    s->stretch = (float *)(s->past[2] + s->box);
+    s->suffix = s->stretch + s->window;
+    s->delay = s->suffix + s->window + 1;
+}
+
+aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned channels, aur_limiter **out) {
+    if (!(ceiling_db >= -60.0 && ceiling_db <= 0.0)) return AUR_EINVAL;
+    if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
+    if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
+    const size_t box = box_frames(sample_rate), window = support(box) + 2 * GUARD;
+    const size_t latency = aur_limiter_latency_at(sample_rate);
+    aur_limiter *s = calloc(1, bytes(channels, box, window, latency));
+    if (!s) return AUR_ENOMEM;
+    s->channels = channels;
+    s->box = box;
+    s->window = window;
+    s->latency = latency;
+    s->ceiling = (float)aur_from_db(ceiling_db - AUR_LIMITER_MARGIN_DB);
+    s->log2_ceiling = aur_log2f(s->ceiling);
+    s->release = (float)(1.0 - exp(-1.0 / (RELEASE_S * sample_rate)));
+    const aur_status status = aur_truepeak_create(channels, &s->peak);
+    if (status != AUR_OK) {
+        free(s);
+        return status;
+    }
+    design(s->taps);
+    point_into_allocation(s);
+    aur_limiter_reset(s);
+    *out = s;
+    return AUR_OK;
+}
+
+aur_status aur_limiter_clone(const aur_limiter *state, aur_limiter **out) {
+    aur_limiter *s = malloc(size_of(state));
+    if (!s) return AUR_ENOMEM;
+    memcpy(s, state, size_of(state));
+    point_into_allocation(s);
+    const aur_status status = aur_truepeak_clone(state->peak, &s->peak);
+    if (status != AUR_OK) {
+        free(s);
+        return status;
+    }
+    *out = s;
+    return AUR_OK;
+}
+
+void aur_limiter_destroy(aur_limiter *state) {
+    if (state) aur_truepeak_destroy(state->peak);
+    free(state);
+}
+
+void aur_limiter_reset(aur_limiter *s) {
+    aur_truepeak_reset(s->peak);
+    memset(s->first, 0, sizeof s->first);
+    s->at = s->box_at = 0;
+    s->calm = 2 * s->window;
+    s->running = s->held = 0.0f;
+    memset(s->stretch, 0, s->window * sizeof *s->stretch);
+    memset(s->suffix, 0, (s->window + 1) * sizeof *s->suffix);
+    memset(s->delay, 0, s->channels * (s->latency + BLOCK) * sizeof *s->delay);
+    int64_t value = (int64_t)UNITY;
+    for (int k = 0; k < 3; k++) {
+        for (size_t i = 0; i < s->box; i++)
+            s->past[k][i] = value;
+        value *= (int64_t)s->box;
+        s->sum[k] = value;
+    }
+}
+
+size_t aur_limiter_latency(const aur_limiter *state) {
+    return state->latency;
+}
+
+/* Every part of the gain computer stands at unity, and stays there while nothing is over. */
+static int at_rest(const aur_limiter *s) {
+    int64_t full = (int64_t)UNITY;
+    int rest = s->calm >= 2 * s->window && s->held == 0.0f;
+    for (int k = 0; k < 3; k++)
+        rest &= s->sum[k] == (full *= (int64_t)s->box);
+    return rest;
+}
+
+/* gain[i] holds the peak envelope on entry, log2 of the held and released gain on return. */
+static void hold_and_release(aur_limiter *s, float *gain, size_t n) {
+    const float log2_ceiling = s->log2_ceiling, release = s->release;
+    for (size_t i = 0; i < n; i++)
+        gain[i] = log2_ceiling - aur_log2f(gain[i] > s->ceiling ? gain[i] : s->ceiling);
+    float held = s->held;
+    for (size_t i = 0; i < n; i++) {
+        const float need = gain[i];
+        s->calm = need < 0.0f ? 0 : s->calm + 1;
+        s->stretch[s->at] = need;
+        if (need < s->running) s->running = need;
+        const float rest = s->suffix[s->at + 1];
+        const float minimum = s->running < rest ? s->running : rest;
+        if (minimum - held > CLOSE)
+            held += release * (minimum - held);
+        else
+            held = minimum;
+        gain[i] = held;
+        if (++s->at == s->window) {
+            float least = 0.0f;
+            for (size_t k = s->window; k-- > 0;)
+                s->suffix[k] = least = s->stretch[k] < least ? s->stretch[k] : least;
+            s->at = 0;
+            s->running = 0.0f;
+        }
+    }
+    s->held = held;
+}
+
+/* log2 gain to the smoothed linear gain. Integer sums are exact: unity in is unity out, for ever. */
+static void smooth(aur_limiter *s, float *gain, size_t n) {
+    int32_t fixed[BLOCK];
+    for (size_t i = 0; i < n; i++)
+        fixed[i] = (int32_t)(UNITY * aur_exp2f(gain[i] > -60.0f ? gain[i] : -60.0f));
+    const double box = (double)s->box, scale = 1.0 / ((double)UNITY * box * box * box);
+    size_t at = s->box_at;
+    int64_t a = s->sum[0], b = s->sum[1], c = s->sum[2];
+    for (size_t i = 0; i < n; i++) {
+        a += fixed[i] - s->past[0][at];
+        s->past[0][at] = fixed[i];
+        b += a - s->past[1][at];
+        s->past[1][at] = a;
+        c += b - s->past[2][at];
+        s->past[2][at] = b;
+        if (++at == s->box) at = 0;
+        gain[i] = (float)((double)c * scale);
+    }
+    s->sum[0] = a;
+    s->sum[1] = b;
+    s->sum[2] = c;
+    s->box_at = at;
+}
+
+static float largest(const float *x, size_t n) {
+    float top = 0.0f;
+    for (size_t i = 0; i < n; i++)
+        top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *out, size_t frames) {
+    const aur_fpenv env = aur_flush_denormals();
+    const size_t stride = s->latency + BLOCK;
+    float gain[BLOCK], least = 1.0f;
+    for (size_t done = 0; done < frames;) {
+        const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
+        for (unsigned c = 0; c < s->channels; c++)
+            aur_copy_finite(in[c] + done, s->delay + c * stride + s->latency, n);
+        look(s, gain, n);
+        const int idle = at_rest(s) && largest(gain, n) <= s->ceiling;
+        if (!idle) {
+            hold_and_release(s, gain, n);
+            smooth(s, gain, n);
+            for (size_t i = 0; i < n; i++)
+                least = gain[i] < least ? gain[i] : least;
+        }
+        for (unsigned c = 0; c < s->channels; c++) {
+            float *past = s->delay + c * stride, *y = out[c] + done;
+            if (idle)
+                memcpy(y, past, n * sizeof *y);
+            else
+                for (size_t i = 0; i < n; i++) /* the product would flush a denormal at unity */
+                    y[i] = gain[i] == 1.0f ? past[i] : past[i] * gain[i];
+            memmove(past, past + n, s->latency * sizeof *past);
+        }
+        done += n;
+    }
+    aur_restore_denormals(env);
+    return least;
+}

@@ -1,0 +1,123 @@
+"""Restore, through a chain that does nothing else: identity, the oracle, evenness, chunking."""
+
+import numpy as np
+import pytest
+from reference.restore import restore as reference_restore
+
+import auralis_core as ac
+from auralis_core.plan import MasteringPlan
+
+SR = 44100
+
+
+def run(x, sample_rate=SR, **tool):
+    return ac.render_array(x, sample_rate, MasteringPlan("adaptive", **tool))
+
+
+def music(seconds=1.0, seed=1, channels=2):
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(SR * seconds)) / SR
+    x = 0.3 * np.sin(2 * np.pi * 90 * t) + 0.1 * np.sin(2 * np.pi * 1300 * t)
+    x = x[None] + 0.03 * rng.standard_normal((channels, t.size))
+    for at in range(0, t.size - 4000, 9000):
+        x[:, at : at + 4000] += 0.4 * rng.standard_normal((channels, 4000)) * np.exp(-np.arange(4000) / 500)
+    return x.astype(np.float32)
+
+
+def gain_db(y, x):
+    return 10 * np.log10((y.astype(float) ** 2).mean() / (x.astype(float) ** 2).mean())
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 44100, 96000, 192000])
+@pytest.mark.parametrize("tool", [{"depth": 0.7, "top": 0.9}, {"fill": 0.4}, {"depth": 1.0, "fill": 0.2}])
+def test_restore_matches_the_oracle(sample_rate, tool):
+    x = music(0.5)
+    expected = reference_restore(
+        x, sample_rate, tool.get("depth", 0.0), tool.get("top", 1.0), tool.get("fill", 0.0)
+    )
+    y = run(x, sample_rate, **tool)
+    # The tail is left out: past the end the kernel hears silence, the oracle's last quantum is short.
+    # float32 band signals and a float log2 against float64: 1e-5 of full scale.
+    np.testing.assert_allclose(y[:, :-1000], expected[:, :-1000], atol=1e-5)
+
+
+def test_fill_of_a_steady_tone_settles_at_unity_without_ripple():
+    t = np.arange(3 * SR) / SR
+    x = (0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)[None].repeat(2, axis=0)
+    y = run(x, fill=0.4)
+    # After 1 s nothing stands out over the slow level, so every band's gain is exactly 1.
+    np.testing.assert_array_equal(y[:, SR:-1000], x[:, SR:-1000])
+
+
+def test_fill_lifts_what_stands_out_and_leaves_the_rest():
+    t = np.arange(2 * SR) / SR
+    x = 0.05 * np.sin(2 * np.pi * 300 * t)
+    x[SR : SR + 882] *= 10.0
+    x = x.astype(np.float32)[None]
+    y = run(x, fill=0.3)
+    # 20 dB over: .3 x (20 - 1.5), less what the burst itself adds to the slow level.
+    assert 2.5 < gain_db(y[:, SR + 200 : SR + 800], x[:, SR + 200 : SR + 800]) < 5.6
+    assert gain_db(y[:, SR // 2 : SR - 200], x[:, SR // 2 : SR - 200]) == pytest.approx(0.0, abs=0.01)
+    # 40 ms release: half a second later it is over.
+    assert gain_db(y[:, -SR // 4 :], x[:, -SR // 4 :]) == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_burst_in_one_band_leaves_the_others_alone():
+    t = np.arange(2 * SR) / SR
+    bass = 0.3 * np.sin(2 * np.pi * 40 * t)
+    burst = np.where(
+        (t > 1.0) & (t < 1.02), 0.3 * np.sin(2 * np.pi * 9000 * t), 0.003 * np.sin(2 * np.pi * 9000 * t)
+    )
+    y = run((bass + burst).astype(np.float32)[None], fill=0.4)[0]
+    probe = slice(SR + 100, SR + 100 + 4410)
+    # Projections on the 40 Hz tone over four periods (the 9 kHz part is orthogonal to 1e-3).
+    amplitude = 2 * np.abs(np.mean(y[probe] * np.exp(-2j * np.pi * 40 * t[probe])))
+    assert 20 * np.log10(amplitude / 0.3) == pytest.approx(0.0, abs=0.2)  # gentle slopes let .1 dB across
+
+
+def test_gaps_at_minus_80_dbfs_are_not_lifted():
+    rng = np.random.default_rng(2)
+    x = (1e-4 * rng.standard_normal((2, 2 * SR))).astype(np.float32)
+    x[:, :SR] *= np.float32(1000)
+    y = run(x, fill=0.4)
+    assert gain_db(y[:, SR + 9000 :], x[:, SR + 9000 :]) == pytest.approx(0.0, abs=0.05)
+
+
+def test_mono_stays_mono_and_the_image_stays_put():
+    x = np.repeat(music(1.0, channels=1), 2, axis=0)
+    y = run(x, depth=0.5, fill=0.4)
+    np.testing.assert_array_equal(y[0], y[1])
+    x[1] *= np.float32(0.5)
+    y = run(x, fill=0.4)
+    # One gain for both channels: L/R ratio kept to float32 rounding of the band sums.
+    np.testing.assert_allclose(y[0], 2 * y[1], atol=1e-6)
+
+
+def test_expansion_is_the_curve_it_says():
+    x = np.linspace(-1.2, 1.2, 4001, dtype=np.float32)[None]
+    y = run(x, depth=1.0, top=1.0)
+    v = x.astype(float)
+    np.testing.assert_allclose(y, v * (1 + np.minimum(np.abs(v), 1.0) ** 4), atol=2e-7)
+
+
+def test_chunking_and_cloning_change_no_bit():
+    x = music(1.0)
+    plan = MasteringPlan("adaptive", depth=0.6, fill=0.3)
+    whole = ac.Chain(plan, SR, 2).process(x).tobytes()
+    rng = np.random.default_rng(5)
+    for _ in range(25):
+        chain, at, pieces = ac.Chain(plan, SR, 2), 0, []
+        while at < x.shape[1]:
+            n = int(rng.choice([0, 1, 15, 16, 17, 255, 256, 1000, 5000]))
+            pieces.append(chain.process(np.ascontiguousarray(x[:, at : at + n])))
+            at += n
+            if rng.random() < 0.2:
+                chain = chain.clone()
+        assert np.concatenate(pieces, axis=1).tobytes() == whole
+
+
+def test_silence_dc_and_huge_samples_stay_finite():
+    for level in (0.0, 1e-42, 0.5, 1e30):
+        y = run(np.full((2, 20000), level, np.float32), depth=3.0, fill=1.0)
+        assert np.isfinite(y).all()
+    np.testing.assert_array_equal(run(np.zeros((2, 9000), np.float32), depth=3.0, fill=1.0), 0.0)
