@@ -67,6 +67,7 @@ struct aur_temporal {
     moment *moments;
     aur_status status;
 };
+
 /* Segments in lanes, then the transform's re and im. */
 static size_t lane_floats(const aur_temporal *s) {
     return (s->history + SPAN * s->hop) * AUR_LANES;
