@@ -47,7 +47,9 @@ player.addEventListener("chunk", ({ detail }) => showMoment(detail));
 player.addEventListener("progress", ({ detail }) => {
   if (detail.status !== "ready" && detail.status !== "failed") return;
   library.measured(detail.track_id, detail.status);
-  if (detail.track_id === player.track?.id) showFingerprint(detail.track_id);
+  if (detail.track_id !== player.track?.id) return;
+  if (detail.status === "ready") showFingerprint(detail.track_id);
+  else showFingerprint(null, "Could not be measured");
 });
 player.addEventListener("change", showState);
 player.addEventListener("ended", () => go(1));

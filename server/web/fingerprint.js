@@ -6,10 +6,10 @@ import { label, measure } from "./words.js";
 let dimensions = null; // of /api/dimensions, fetched once
 let wanted = null; // id of the track whose fingerprint should be shown
 
-/** Fetch and draw the fingerprint of track `id`; null empties the chart. */
-export async function showFingerprint(id) {
+/** Fetch and draw the fingerprint of track `id`; null empties the chart and says why. */
+export async function showFingerprint(id, reason = "Not measured yet") {
   wanted = id;
-  if (id === null) return say("Not measured yet");
+  if (id === null) return say(reason);
   const [known, fingerprint] = await Promise.all([table(), get(`api/tracks/${id}/fingerprint`)]);
   if (wanted !== id) return undefined;
   if (!known || !fingerprint) return say("Not measured yet");

@@ -6,7 +6,8 @@ import { createSink, prepare } from "./sink.js";
 
 const BUFFER_S = 4;
 const LEAD_MS = 500;
-const TICK_MS = 100;
+const TICK_MS = 50;
+const CREDIT_MS = 100;
 const PAUSE_FADE_S = 0.015;
 
 /**
@@ -42,7 +43,8 @@ export class Player extends EventTarget {
     this.#connection.addEventListener("down", ({ detail }) => this.#emit("connection", { up: false, retryMs: detail }));
     this.#connection.addEventListener("audio", ({ detail }) => this.#audio(detail));
     this.#connection.addEventListener("message", ({ detail }) => this.#message(detail));
-    setInterval(() => this.#tick(), TICK_MS);
+    setInterval(() => this.#look(), TICK_MS);
+    setInterval(() => this.#report(), CREDIT_MS);
   }
 
   /** Start `track` (a row of /api/tracks). Call it from a click or a key: browsers demand that for sound. */
@@ -78,7 +80,7 @@ export class Player extends EventTarget {
   pause() {
     if (!this.playing) return;
     this.playing = false;
-    const { context, fader } = this.#room;
+    const { context, fader } = this.#open(this.track.sample_rate);
     fader.gain.setTargetAtTime(0, context.currentTime, PAUSE_FADE_S / 3);
     setTimeout(() => this.playing || context.suspend(), 2000 * PAUSE_FADE_S);
     this.#connection.send("pause");
@@ -92,7 +94,7 @@ export class Player extends EventTarget {
       return;
     }
     this.playing = true;
-    this.#sound(this.#room);
+    this.#sound(this.#open(this.track.sample_rate));
     this.#connection.send("resume");
     this.#emit("change");
   }
@@ -127,7 +129,7 @@ export class Player extends EventTarget {
 
   set volume(volume) {
     this.#volume = volume;
-    if (this.playing) this.#room.fader.gain.setTargetAtTime(volume, this.#room.context.currentTime, 0.01);
+    if (this.playing) this.#sound(this.#open(this.track.sample_rate));
   }
 
   get volume() {
@@ -202,7 +204,10 @@ export class Player extends EventTarget {
       case "fingerprint_progress":
         return this.#emit("progress", data);
       case "audio_stream_end":
-        if (data.stream === this.#stream?.id && data.reason === "error") this.#stopped(this.seconds);
+        if (data.stream === this.#stream?.id && data.reason === "error") {
+          this.#stopped(this.seconds);
+          this.#dropSink();
+        }
         return;
       case "error":
         return this.#trouble(data);
@@ -221,6 +226,7 @@ export class Player extends EventTarget {
     if (this.#stream?.id !== stream) return;
     this.stats.sink = kind;
     this.#sink = createSink(kind, room.context, room.fader, channels, BUFFER_S);
+    this.#sink.onchange = () => this.#look();
     for (const late of this.#early.splice(0)) late(this.#sink);
   }
 
@@ -248,7 +254,8 @@ export class Player extends EventTarget {
     this.#credit = "";
   }
 
-  #tick() {
+  /** See what has become true since the last look. */
+  #look() {
     if (!this.#sink || !this.#stream) return;
     const state = this.#sink.state();
     if (this.#asked?.ready(state)) {
@@ -260,20 +267,21 @@ export class Player extends EventTarget {
     while (this.#chunks.length && this.#chunks[0].at_frame <= state.position) {
       this.#emit("chunk", this.#chunks.shift());
     }
-    const credit = {
-      upto: state.position + Math.round(BUFFER_S * this.#stream.rate),
-      played: state.position,
-      underruns: state.underruns,
-      epoch: Math.max(0, state.epoch),
-    };
-    if (JSON.stringify(credit) !== this.#credit) {
-      this.#credit = JSON.stringify(credit);
-      this.#connection.send("credit", credit);
-    }
     if (state.ended && !target) {
       this.#stopped(0);
       this.#emit("ended");
     }
+  }
+
+  /** Tell the server how far the listener is, and how much more may come. */
+  #report() {
+    if (!this.#sink || !this.#stream) return;
+    const { position, underruns, epoch } = this.#sink.state();
+    if (epoch < 0) return; // nothing received yet
+    const credit = { upto: position + Math.round(BUFFER_S * this.#stream.rate), played: position, underruns, epoch };
+    if (JSON.stringify(credit) === this.#credit) return;
+    this.#credit = JSON.stringify(credit);
+    this.#connection.send("credit", credit);
   }
 
   /** There is no stream any more; play and resume start one at `left` seconds. */

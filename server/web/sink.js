@@ -5,6 +5,7 @@
 //   push(buffer, header)          one binary frame; the buffer is given away
 //   clear(epoch, keepUntil)       older epochs count only up to keepUntil; null voids them
 //   state()                       {position, held, generation, epoch, running, ended, underruns}
+//   onchange                      called when the state may have changed in more than position
 //   close()
 
 import { LAST_OF_TRACK, copyChannel } from "./frame.js";
@@ -32,6 +33,7 @@ export function createSink(kind, context, destination, channels, bufferSeconds) 
 }
 
 class WorkletSink {
+  onchange = null;
   #node;
   #context;
   #report = { position: 0, held: 0, generation: 0, epoch: -1, running: false, ended: false, underruns: 0, time: 0 };
@@ -48,7 +50,10 @@ class WorkletSink {
         threshold: Math.round(START_S * context.sampleRate),
       },
     });
-    this.#node.port.onmessage = ({ data }) => (this.#report = data);
+    this.#node.port.onmessage = ({ data }) => {
+      this.#report = data;
+      this.onchange?.();
+    };
     this.#node.connect(destination);
   }
 
@@ -75,6 +80,7 @@ class WorkletSink {
 }
 
 class ScheduledSink {
+  onchange = null; // never called: the clock is all that changes this sink
   #context;
   #destination;
   #bus = null; // gain every buffer of one uninterrupted run goes through

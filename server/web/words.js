@@ -40,6 +40,7 @@ export function label(name) {
     bass_mid_ratio: "Bass to mid",
     tempo_bpm: "Tempo",
     dynamic_range_variation: "Range variation",
+    loudness_variation_std: "Level variation",
   };
   const text = known[name] ?? name.replace(/_(pct|std)$/, "").replaceAll("_", " ");
   return text[0].toUpperCase() + text.slice(1);

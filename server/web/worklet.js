@@ -78,7 +78,9 @@ class Player extends AudioWorkletProcessor {
       const count = Math.min(quantum, timeline.held);
       this.play(output, timeline.start, count);
       if (starting && timeline.start > 0) this.fade(output, 0, Math.min(FADE, count), false);
+      const { generation } = timeline;
       timeline.advance(timeline.start + count);
+      if (timeline.generation !== generation) this.report();
       if (timeline.held === 0) this.dry(output, count);
     }
     if (++this.quanta % REPORT_EVERY === 0 || starting) this.report();
