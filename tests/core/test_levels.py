@@ -45,6 +45,11 @@ def music(seconds=12.0, sr=SR, seed=1):
     return (x * np.interp(t, [0, 3, 3.1, 6, 6.1, seconds], [1, 1, 0.1, 0.1, 1, 0.5])).astype(np.float32)
 
 
+def faint_after_loud():
+    """1 s at -3.9 dBFS rms, then 11 s 54 dB lower: above -60 dBFS, but not active beside the first."""
+    return sine(12.0, 0.9) * np.where(np.arange(12 * SR) < SR, 1.0, 0.002)
+
+
 # --- closed forms -------------------------------------------------------------------------------------
 
 
@@ -108,11 +113,16 @@ def test_slow_sine_turns_round_without_a_flat_top():
     assert measure(quantised)["flat_top_total"] == 0
 
 
-def test_leading_silence_moves_nothing_but_the_silence_ratio():
-    x = music()
+@pytest.mark.parametrize("signal", [music, faint_after_loud])
+def test_leading_silence_moves_nothing_but_the_silence_ratio(signal):
+    x = signal()
     a, b = measure(x), measure(np.concatenate([np.zeros((2, 30 * SR)), x], axis=1))
     for name in set(a) - {"silence_ratio", "frames", "flat_top_share", "histogram"}:
         assert a[name] == b[name], name
+
+
+def test_faint_passages_are_not_active_beside_loud_ones():
+    assert measure(faint_after_loud())["active_seconds"] == pytest.approx(1.0)
 
 
 # --- oracle parity ------------------------------------------------------------------------------------
