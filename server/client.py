@@ -102,6 +102,13 @@ class Client:
             raise ConnectionError("the socket is closed")
         return item
 
+    def received(self) -> list[Event | tuple[Frame, NDArray[Any]]]:
+        """What has arrived and was not taken yet, without waiting."""
+        items = []
+        while not self._items.empty() and (item := self._items.get_nowait()) is not None:
+            items.append(item)
+        return items
+
     async def event(self, kind: type[E]) -> E:
         """The next event of this kind; whatever comes before it is dropped."""
         while not isinstance(item := await self.receive(), kind):

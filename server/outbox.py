@@ -54,6 +54,10 @@ class Outbox:
         """Audio waiting here."""
         return self._audio_bytes
 
+    def waiting(self) -> list[bytes]:
+        """What is queued, in order."""
+        return [payload for _, payload in self._items]
+
     def audio(self, frame: bytes) -> None:
         """Queue one binary frame."""
         self._audio_bytes += len(frame)

@@ -108,6 +108,7 @@ class Stream:
         self._owed = [reply]
         self._seek: tuple[Seek, Reply] | None = None
         self._sets: list[tuple[Set, Reply]] = []
+        self._noted: list[Reply] = []
         self._paused = False
         self._started = False
         self._completed = False
@@ -117,6 +118,7 @@ class Stream:
         self._search_began = 0.0
         self._cutter: Cutter | None = None
         self._position = self._epoch = self._epoch_start = 0
+        self._jump_epoch = self._jump_frame = 0
         self._switched_at = 0
         self._delivered = 0
         self._recorded_at = -math.inf
@@ -140,27 +142,29 @@ class Stream:
         self._owe(reply)
 
     def pause(self, reply: Reply) -> None:
-        """Send no audio until resumed."""
+        """Send no audio until resumed; none follows the answer."""
         self._paused = True
         if self._started:
             self._pacer.pause(time.monotonic())
-        reply.ok()
+        self._noted.append(reply)
+        self._owe(reply)
 
     def resume(self, reply: Reply) -> None:
         """Go on where `pause` stopped."""
         self._paused = False
         if self._started:
             self._pacer.resume(time.monotonic())
-        reply.ok()
-        self.wake()
+        self._noted.append(reply)
+        self._owe(reply)
 
     def credit(self, command: Credit) -> None:
         """Take a watermark, unless it was meant for another epoch."""
-        if not self._started or command.epoch not in (None, self._epoch):
+        # A `set` that takes audio back begins an epoch but goes on counting; only a jump starts anew.
+        if not self._started or (command.epoch is not None and command.epoch < self._jump_epoch):
             return
         played = command.played
-        fits = played is None or self._epoch_start <= played <= self._position
-        if fits and command.upto >= self._epoch_start:
+        fits = played is None or self._jump_frame <= played <= self._position
+        if fits and command.upto >= self._jump_frame:
             self._pacer.credit(command.upto, played, time.monotonic())
             self.wake()
 
@@ -256,6 +260,8 @@ class Stream:
     async def _play(self, cutter: Cutter) -> None:
         while True:
             self._wake.clear()
+            while self._noted:
+                self._noted.pop(0).ok()
             if self._seek is not None:
                 (command, reply), self._seek = self._seek, None
                 await self._jump(cutter, command, reply)
@@ -379,7 +385,8 @@ class Stream:
 
     def _restart_clock(self) -> None:
         now = time.monotonic()
-        self._epoch_start = self._position
+        self._epoch_start = self._jump_frame = self._position
+        self._jump_epoch = self._epoch
         self._pacer.restart(self._position, now)
         if self._paused:
             self._pacer.pause(now)

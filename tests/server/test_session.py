@@ -16,6 +16,7 @@ import pytest
 from auralis_server import protocol
 from auralis_server.app import SESSIONS, STUDIO, create_app, running
 from auralis_server.client import Client, RequestError
+from auralis_server.outbox import Outbox, Reply
 from auralis_server.protocol import (
     AudioStreamEnd,
     AudioStreamStart,
@@ -112,6 +113,19 @@ async def test_every_request_gets_exactly_one_answer(library: Library) -> None:
                 assert said == {"type": "ok", "data": {}, "id": 1000}
                 break
     assert answers == dict.fromkeys(range(len(asked)), 1)
+
+
+@pytest.mark.parametrize("id", [None, 7])
+async def test_reply_is_given_once(id: int | None) -> None:
+    for first, second in (("ok", "error"), ("error", "ok"), ("error", "error"), ("ok", "ok")):
+        outbox = Outbox(lambda: None)
+        reply = Reply(outbox, id)
+        for kind in (first, second):
+            reply.ok() if kind == "ok" else reply.error("no_stream", "why")
+        said = [json.loads(text) for text in outbox.waiting()]
+        assert [(s["type"], s.get("id")) for s in said] == (
+            [] if id is None and first == "ok" else [(first, id)]
+        )
 
 
 async def test_hello_is_answered_by_what_was_agreed(library: Library) -> None:

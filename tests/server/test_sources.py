@@ -81,11 +81,12 @@ async def test_changed_file_is_never_answered_by_what_was_measured_before(
 ) -> None:
     track = library.add("a.flac", music(2))
     old, _ = await ask(sources, track)
-    library.add("a.flac", music(3, seed=9))
-    new, source = await ask(sources, track)  # the row from before the change
+    library.write("a.flac", music(3, seed=9))  # no scan has seen it
+    new, source = await ask(sources, track)
     assert source == "local"
     assert new != old
-    assert dataset.fingerprint(track.id) is None
+    assert dataset.fingerprint(track.id) == old  # of the file as recorded
+    assert dataset.fingerprint(library.index(Path(track.path)).id) is None
 
 
 async def test_file_that_fails_twice_is_left_alone(
