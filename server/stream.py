@@ -24,6 +24,7 @@ from .protocol import (
     Applied,
     AudioStreamEnd,
     AudioStreamStart,
+    Chunk,
     Clear,
     Credit,
     Decision,
@@ -450,11 +451,33 @@ class Stream:
         if now - self._recorded_at < RECORD_S:
             return
         self._recorded_at = now
+        record = cutter.renderer.record
+        self._outbox.say(
+            Chunk(
+                stream=self.number,
+                at_frame=self._position,
+                generation=cutter.generation,
+                region=record.region,
+                expansion=_finite(record.expansion),
+                gain_db=_finite(record.gain_db),
+                lufs_in=_finite(record.lufs_in),
+                crest_in=_finite(record.crest_in),
+                lufs_out=_finite(record.lufs_out),
+                crest_out=_finite(record.crest_out),
+                gain_reduction_db=_finite(record.gain_reduction_db),
+            )
+        )
+
+
+def _finite(value: float) -> float | None:
+    """A number JSON can carry; silence has no level."""
+    return float(value) if math.isfinite(value) else None
 
 
 def applied_by(plan: MasteringPlan) -> Applied:
     """What a plan does, as the client is told."""
-    eq = [Tone(band.kind, band.f0_hz, band.q, band.gain_db) for band in plan.eq]
+    # A NumPy scalar among them is no JSON number.
+    eq = [Tone(band.kind, band.f0_hz, band.q, float(band.gain_db)) for band in plan.eq]
     return Applied(plan.gain_db, plan.fill, eq, plan.level_target, plan.ceiling)
 
 

@@ -14,6 +14,7 @@ from auralis_server.client import Client
 from auralis_server.protocol import (
     AudioStreamEnd,
     AudioStreamStart,
+    Chunk,
     Clear,
     Credit,
     Error,
@@ -146,6 +147,27 @@ async def test_measured_track_plays_its_own_plan_from_the_first_sample(library: 
     assert_array_equal(heard.samples, rendered(track, plan, 0, track.frames))
     (params,) = heard.all(Params)
     assert (params.decision.region, params.decision.lufs) == (str(plan.decision.region), fp.lufs)
+
+
+async def test_chunk_records_are_those_of_the_engine(library: Library) -> None:
+    track = library.add("song.flac", music(2))
+    fp = library.measure(track)
+    async with connected(library, Hello(lead_ms=100, max_buffer_ms=200)) as client:
+        await client.request(PlayEnhanced(track_id=track.id))
+        heard = await hear(client)
+    chunks = heard.all(Chunk)
+    # One by the clock every 100 ms: two seconds at no more than 1.5 × real time.
+    assert 8 <= len(chunks) <= 20
+    at = {c.at_frame: c for c in chunks}
+    with ac.Renderer(track.path, ac.plan(fp)) as r:
+        for frame, _ in heard.frames:
+            r.read(frame.frames)
+            if (chunk := at.pop(r.position, None)) is not None:
+                record = r.record._asdict()
+                assert {name: getattr(chunk, name) for name in record} == {
+                    name: x if isinstance(x, str) or np.isfinite(x) else None for name, x in record.items()
+                }
+    assert not at
 
 
 async def test_seek_continues_from_exactly_that_frame(library: Library) -> None:
