@@ -1,7 +1,5 @@
 #include "loudness.h"
 
-#include "peak.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,11 +184,15 @@ static void weigh(const weighting *k, lane *state, const float *restrict left, c
     *state = s;
 }
 
-/* The sum of `count` 100 ms energies, 100 ms apart, the last of which ends with the last whole row. */
+/* The mean power of `count` 100 ms stretches, the last of which ends with the last whole row. */
 static double window(const aur_loudness *s, int count) {
+    const int size = SHORT_TERM * TENS;
+    int at = (int)((s->row + size - 1) % size);
     double sum = 0.0;
-    for (uint64_t i = 1, n = SHORT_TERM * TENS; i <= (uint64_t)count; i++)
-        sum += s->sums[(s->row + n - 1 - (i - 1) * TENS) % n];
+    for (int i = 0; i < count; i++) {
+        sum += s->sums[at];
+        at = at < TENS ? at - TENS + size : at - TENS;
+    }
     return sum / (0.1 * count * s->rate);
 }
 
@@ -215,26 +217,31 @@ static void finish_row(aur_loudness *s) {
     if (short_term > s->short_term_max) s->short_term_max = short_term;
 }
 
-/* The samples themselves when all are finite, otherwise a copy with the others at 0. */
-static const float *only_finite(const float *in, size_t frames, float *copy) {
-    if (aur_peak_bits(in, frames) < AUR_PEAK_INFINITE) return in;
-    for (size_t i = 0; i < frames; i++)
-        copy[i] = isfinite(in[i]) ? in[i] : 0.0f;
-    return copy;
+/* A sample that is not finite shows in the energy. Then the run is done again without such samples. */
+static void weigh_finite(const weighting *k, lane *state, const float *left, const float *right,
+                         size_t frames) {
+    const lane before = *state;
+    weigh(k, state, left, right, frames);
+    if (isfinite(state->energy[0]) && isfinite(state->energy[1])) return;
+    float clean[2][RUN];
+    for (size_t i = 0; i < frames; i++) {
+        clean[0][i] = isfinite(left[i]) ? left[i] : 0.0f;
+        clean[1][i] = isfinite(right[i]) ? right[i] : 0.0f;
+    }
+    *state = before;
+    weigh(k, state, clean[0], clean[1], frames);
 }
 
 aur_status aur_loudness_process(aur_loudness *s, const float *const *in, size_t frames) {
     const aur_status status = aur_loudness_reserve(s, frames);
     if (status != AUR_OK) return status;
     const aur_fpenv env = aur_flush_denormals();
-    float copies[2][RUN];
     for (size_t done = 0; done < frames;) {
         size_t n = frames - done < RUN ? frames - done : RUN;
         if (n > s->row_end - s->frame) n = (size_t)(s->row_end - s->frame);
         for (unsigned c = 0; c < s->channels; c += 2) {
-            const float *left = only_finite(in[c] + done, n, copies[0]);
-            const float *right = c + 1 < s->channels ? only_finite(in[c + 1] + done, n, copies[1]) : left;
-            weigh(&s->k, &s->lanes[c / 2], left, right, n);
+            const float *right = in[c + 1 < s->channels ? c + 1 : c] + done;
+            weigh_finite(&s->k, &s->lanes[c / 2], in[c] + done, right, n);
         }
         done += n;
         s->frame += n;

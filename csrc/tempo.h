@@ -30,7 +30,7 @@ typedef struct {
 } aur_tempo_rows;
 
 /* Only ratios of rows matter: scaling any of the three changes nothing. Under half a second everything
- * is 0. AUR_ENOMEM when scratch memory, about 500 kB, could not be had. */
+ * is 0. AUR_ENOMEM when scratch memory, about 350 kB, could not be had. */
 aur_status aur_tempo_estimate(const aur_tempo_rows *rows, aur_tempo *out);
 
 #endif

@@ -8,8 +8,8 @@
  * track changes nothing. Everything is measured relative to the signal itself: a gain changes no
  * result beyond rounding.
  *
- * Memory: process allocates nothing but the rows it keeps: about 1.4 kB a second of signal,
- * grown by doubling. Should that ever fail, the state remembers it, further input is dropped and
+ * Memory: process allocates nothing but the rows it keeps: 1.1 kB a second of signal, grown by
+ * doubling. Should that ever fail, the state remembers it, further input is dropped and
  * aur_temporal_finish reports AUR_ENOMEM.
  */
 #ifndef AUR_TEMPORAL_H
@@ -20,8 +20,8 @@
 typedef struct aur_temporal aur_temporal;
 
 typedef struct {
-    double tempo_bpm;         /* 50..210, 0 when there is no pulse to speak of */
-    double tempo_alt;         /* the best tempo at another metrical level, 0 when there is none */
+    double tempo_bpm;         /* 50..210, 0 when tempo_confidence is under .15 */
+    double tempo_alt;         /* the best tempo at another metrical level, 0 likewise */
     double tempo_confidence;  /* 0..1 */
     double rhythm_stability;  /* 0..1 */
     double transient_density; /* onsets per second of active time / 10, clipped to 0..1 */

@@ -69,7 +69,6 @@ static double design(interpolator *taps) {
 
 /* x[0 .. HISTORY + BLOCK) to the largest |value| over the four phases, BLOCK of them. */
 AUR_INLINE void envelope_block(const interpolator *taps, const float *restrict x, float *restrict out) {
-    AUR_INDEPENDENT
     for (size_t i = 0; i < BLOCK; i++) {
         float even = 0.0f, odd = 0.0f, middle = 0.0f;
         for (size_t k = 0; k < HALF; k++) {

@@ -132,6 +132,11 @@ def test_other_metrical_level_is_offered_beside_the_tempo():
         assert drums.same_tempo(r["tempo_alt"], bpm, (1 / 3, 1 / 2, 2 / 3, 3 / 2, 2.0, 3.0))
 
 
+def test_tempo_that_runs_away_by_an_eighth_reads_as_its_mean():
+    for bpm in (60.0, 120.0, 180.0):
+        assert drums.same_tempo(measure(drums.track("strong drift", bpm, 30.0))["tempo_bpm"], bpm)
+
+
 # Parity with the NumPy reference
 
 

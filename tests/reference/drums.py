@@ -76,7 +76,8 @@ PATTERNS: dict[str, Pattern] = {
     ),
 }
 
-#: Metres that people read in more than one way: hats or offbeats alone make the beat, strokes cross it.
+#: Metres that people read in more than one way: hats or offbeats alone make the beat, strokes
+#: cross it, or the beat runs away.
 HARD: dict[str, Pattern] = {
     "drum and bass": Pattern(
         4, {"kick": "x.........x.....", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."}
@@ -101,6 +102,11 @@ HARD: dict[str, Pattern] = {
     "hats alone": Pattern(4, {"hat": "X.o.x.o.x.o.x.o."}),
     "light waltz": Pattern(4, {"kick": "x...........", "hat": "....x...x..."}),
     "twelve-eight": Pattern(3, {"kick": "x.....x..x..", "snare": "...x.....x..", "hat": "xxxxxxxxxxxx"}),
+    "strong drift": Pattern(
+        4,
+        {"kick": "x..x..x...x.....", "snare": "....x..o.o..x..o", "hat": "x.x.x.x.x.x.x.x."},
+        drift=0.12,
+    ),
     "six-eight rock": Pattern(3, {"kick": "x....x", "snare": "...x..", "hat": "xxxxxx"}),
 }
 
