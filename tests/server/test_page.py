@@ -425,6 +425,7 @@ def test_decision_is_shown_for_each_region(visit: Callable[..., Visit]) -> None:
         v.track(title).click()
         v.until("document.querySelector('#region').textContent === arg", region)
         v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
+        v.until("/\\d/.test(document.querySelector('#meters output').textContent)")
     assert "Loudness −22.1 LUFS" in v.page.text_content("#map-title")
 
 
