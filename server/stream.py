@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auralis_core import AuralisError, MasteringPlan, Renderer
+from auralis_core import AuralisError, DatasetError, MasteringPlan, Renderer
 
 from . import protocol
 from .cutter import CHUNK, Cutter, Settings, Treatment, choose
@@ -199,6 +199,9 @@ class Stream:
             await self._play(self._start())
         except ProtocolError as e:
             self.end("error", Error(e.code, e.message))
+        except DatasetError as e:
+            log.error("stream %d cannot start: %s", self.number, e)
+            self.end("error", Error("internal", protocol.ERRORS["internal"]))
         except AuralisError as e:
             log.error("stream %d stopped: %s", self.number, e)
             self.end("error", Error("unreadable", protocol.ERRORS["unreadable"]))
