@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 
@@ -41,7 +43,8 @@ def measure(
     ----------
     path : path-like
     deadline_s : float, optional
-        Seconds after which the pass gives up, checked between blocks.
+        Seconds after which the pass gives up, even while the decoder stalls (a dead network drive): the
+        work then runs in a thread of its own, which is left behind and ends when the decoder returns.
     cancelled : callable, optional
         Asked between blocks; when it returns true the pass gives up.
 
@@ -52,16 +55,34 @@ def measure(
     FingerprintError
         The deadline passed or the caller cancelled.
     """
+    if deadline_s is None:
+        return _measure(path, cancelled or (lambda: False))
+    if not deadline_s > 0:
+        raise ValueError(f"deadline_s must be positive, got {deadline_s!r}")
+    given_up = threading.Event()
+
+    def stop() -> bool:
+        return given_up.is_set() or bool(cancelled and cancelled())
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="auralis-measure")
+    try:
+        return pool.submit(_measure, path, stop).result(deadline_s)
+    except TimeoutError:
+        given_up.set()
+        raise FingerprintError(f"not measured within {deadline_s:g} s", path) from None
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _measure(path: str | PathLike[str], cancelled: Callable[[], bool]) -> Measurement:
     start = time.perf_counter()
     decode = 0.0
     with AudioReader(path) as reader:
         extractor = FeatureExtractor(reader.sample_rate, reader.channels)
         while True:
-            before = time.perf_counter()
-            if deadline_s is not None and before - start > deadline_s:
-                raise FingerprintError(f"not measured within {deadline_s:g} s", path)
-            if cancelled is not None and cancelled():
+            if cancelled():
                 raise FingerprintError("measurement was cancelled", path)
+            before = time.perf_counter()
             block = reader.read(BLOCK)
             decode += time.perf_counter() - before
             if block.shape[1] == 0:

@@ -38,9 +38,11 @@ struct aur_analysis {
 
 /* y = x - x1 + pole * y1: one pole, one zero at DC. Both channels at once, because each waits for its own
  * last value and the two waits overlap. */
-static void high_pass(double pole, high_pass_state *state, const float *const in[2], float (*out)[BLOCK],
-                      size_t frames) {
+static void high_pass(double pole, int first, high_pass_state *state, const float *const in[2],
+                      float (*out)[BLOCK], size_t frames) {
     high_pass_state l = state[0], r = state[1];
+    /* The first frame is taken as the offset that was always there: DC stays silent from the start. */
+    if (first && frames) l.in = in[0][0], r.in = in[1][0];
     for (size_t i = 0; i < frames; i++) {
         const double xl = in[0][i], xr = in[1][i];
         l.out = xl - l.in + pole * l.out;
@@ -151,7 +153,7 @@ static aur_status process_block(aur_analysis *s, const float *const *in, size_t 
     aur_truepeak_process(s->truepeak, in, frames);
     const float *raw[2] = {in[0], s->channels > 1 ? in[1] : in[0]};
     if (s->dual_mono) s->dual_mono = memcmp(raw[0], raw[1], frames * sizeof(float)) == 0;
-    high_pass(s->pole, s->high_pass, raw, s->passed, frames);
+    high_pass(s->pole, s->frames == 0, s->high_pass, raw, s->passed, frames);
     status = aur_levels_process(s->levels, raw, (const float *const[]){s->passed[0], s->passed[1]}, frames);
     if (status) return status;
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define L AUR_LANES
-#define LENGTH 2048u
-#define HOP (LENGTH / 2u)
+#define LENGTH 4096u
+#define HOP (LENGTH / 4u)
 #define BATCH (2u * L)
 #define SPAN ((BATCH - 1u) * HOP + LENGTH)
 #define GRIDS 10          /* tunings tried, 10 cents apart */

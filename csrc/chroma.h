@@ -1,5 +1,5 @@
 /*
- * chroma.h: how clearly single pitch classes stand out. Power spectra of M at 4..8 kHz (Hann, 2048
+ * chroma.h: how clearly single pitch classes stand out. Power spectra of M at 4..8 kHz (Hann, 4096
  * samples, hop 1024: long frames, because a semitone at 65 Hz is 4 Hz wide), 65..2100 Hz, folded into
  * 120 classes of 10 cents.
  *

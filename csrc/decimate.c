@@ -122,7 +122,8 @@ size_t aur_decimate_process(aur_decimate *s, const float *in, size_t frames, flo
         for (size_t p = 0; p < s->factor; p++) {
             const float *from = s->history + s->phase + p;
             float *branch = s->branches + p * s->pitch;
-            for (size_t j = 0; j < reach; j++) branch[j] = from[j * s->factor];
+            for (size_t j = 0; j < reach; j++)
+                branch[j] = from[j * s->factor];
         }
         s->filter(s, outputs, out + written);
         written += outputs;

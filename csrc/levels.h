@@ -12,7 +12,7 @@
  * 95th percentile (nearest rank) of the 100 ms blocks above -60 dBFS: silence anywhere in the track
  * cannot move it.
  *
- * Memory: 320 bytes a second of history. As for loudness.h, process returns a status, makes all room
+ * Memory: 400 bytes a second of history. As for loudness.h, process returns a status, makes all room
  * before it reads the first sample, and leaves the state as it was on AUR_ENOMEM.
  */
 #ifndef AUR_LEVELS_H

@@ -9,7 +9,7 @@
  *
  * Readings are LUFS (or LU) as doubles; -infinity where nothing qualifies.
  *
- * Memory: 80 bytes a second of history, because exact gates need every block. This is the one place
+ * Memory: 160 bytes a second of history, because exact gates need every block. This is the one place
  * where process can need memory, so it returns a status. All room for the call is made before the
  * first sample is read: AUR_ENOMEM leaves the state as it was. The first 13 minutes are there from
  * the start, and after aur_loudness_reserve(s, n) the next n frames are certain.

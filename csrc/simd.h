@@ -22,8 +22,14 @@ const char *aur_simd_name(aur_simd simd);
 #if defined(__x86_64__) && defined(__GNUC__)
 #define AUR_X86 1
 #define AUR_TARGET_AVX2 __attribute__((target("avx2")))
+/* GCC splits 512-bit loops in two unless told otherwise; clang does not know the word and would drop the
+ * whole attribute. */
+#if defined(__clang__)
+#define AUR_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#else
 #define AUR_TARGET_AVX512                                                                                    \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#endif
 #endif
 
 /*

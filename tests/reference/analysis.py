@@ -10,10 +10,14 @@ Array = NDArray[np.float64]
 
 
 def high_passed(x: NDArray[np.float32], sample_rate: int) -> Array:
-    """x after the one-pole 5 Hz high-pass, float64 (2, frames); mono becomes two equal channels."""
+    """x after the one-pole 5 Hz high-pass, float64 (2, frames); mono becomes two equal channels.
+
+    It starts at rest at the first frame's offset, so that DC is silent from the start.
+    """
     pole = np.exp(-2 * np.pi * 5 / sample_rate)
     stereo = np.repeat(x[:1], 2, axis=0) if len(x) == 1 else x[:2]
-    return lfilter([1, -1], [1, -pole], stereo.astype(np.float64), axis=1)
+    stereo = stereo.astype(np.float64)
+    return lfilter([1, -1], [1, -pole], stereo - stereo[:, :1], axis=1)
 
 
 def frames_of(x: Array, length: int, hop: int) -> Array:
