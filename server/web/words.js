@@ -72,7 +72,8 @@ export function story({ decision, applied, bypass, intensity, standard }) {
   if (decision.region === "compressed_loud") {
     return (
       "This master was made loud by flattening its peaks. Auralis opens them up again " +
-      `(expansion ${number(decision.expansion, 2)}) and turns it down a touch (${number(gain, 1, "dB", true)}).`
+      `(expansion ${number(decision.expansion, 2)}) and turns the whole down by ${number(-gain, 1, "dB")} to make ` +
+      "room for them: raise the volume to compare."
     );
   }
   if (decision.region === "dynamic_loud") {
