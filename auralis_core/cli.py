@@ -36,7 +36,14 @@ app = typer.Typer(
 # typer ≥ 0.26 carries its own click, so the base of its errors is found through a public one.
 _UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+bench = typer.Typer(help="Measure what this machine can do.", rich_markup_mode=None)
+app.add_typer(bench, name="bench")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only, one object a line.")]
+BenchFile = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="By default four minutes of synthesised FLAC.")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="How often to try; the best counts.")]
 Database = Annotated[Path, typer.Option("--db", metavar="PATH", help="The library's SQLite file.")]
 
 
@@ -230,6 +237,38 @@ def similar(
                 print(_json({**names, "distance": distance}))
             else:
                 print(f"{distance:6.2f}  {' — '.join(filter(None, (other.artist, other.title)))}")
+
+
+@bench.command("fingerprint")
+def bench_fingerprint(file: BenchFile = None, rounds: Rounds = 5, as_json: AsJson = False) -> None:
+    """Time the whole measurement beside decoding alone."""
+    from .bench import fingerprint_cost
+
+    cost = fingerprint_cost(file, rounds)
+    if as_json:
+        print(_json(cost.to_dict()))
+        return
+    print(
+        f"{cost.file or 'synthesised FLAC'}: {_clock(cost.duration)} measured in {cost.total_s:.3f} s,"
+        f" {cost.realtime_factor:.0f} × real time ({cost.simd})\n"
+        f"  decoding alone {cost.decode_s:.3f} s, the whole is {cost.ratio_to_decode:.2f} × that"
+    )
+
+
+@bench.command("render")
+def bench_render(file: BenchFile = None, rounds: Rounds = 3, as_json: AsJson = False) -> None:
+    """Time mastering with every stage on beside decoding alone."""
+    from .bench import render_cost
+
+    cost = render_cost(file, rounds)
+    if as_json:
+        print(_json(cost.to_dict()))
+        return
+    print(
+        f"{cost.file or 'synthesised FLAC'}: {_clock(cost.duration)} mastered in {cost.render_s:.3f} s,"
+        f" {cost.realtime_factor:.0f} × real time ({cost.simd})\n"
+        f"  decoding alone {cost.decode_s:.3f} s, {cost.decode_realtime_factor:.0f} × real time"
+    )
 
 
 def _json(value: dict[str, Any]) -> str:

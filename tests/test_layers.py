@@ -66,7 +66,8 @@ CORE = {
     "plan": "chain lwrp",
     "render": "audio chain crossfade plan",
     "export": "audio features fingerprint plan render sidecar",
-    "cli": "__init__ dataset export fingerprint library similar",
+    "bench": "audio features fingerprint plan render",
+    "cli": "__init__ bench dataset export fingerprint library similar",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
 }
 
