@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -111,11 +111,10 @@ class Dataset:
             except OSError as e:
                 raise DatasetError(f"cannot be made: {e.strerror}", self.path) from e
             self._writer = self._connect()
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._writer.close)
                 self._prepare()
-            except BaseException:
-                self._writer.close()
-                raise
+                undo.pop_all()
 
     def _prepare(self) -> None:
         w = self._writer
@@ -178,11 +177,10 @@ class Dataset:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
-            except BaseException:
-                # A full disk or an I/O error has already rolled back by itself.
+            finally:
+                # Open only after an error; a full disk or an I/O error has rolled back by itself.
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-                raise
 
     def tracks(self, search: str = "", limit: int = 50, offset: int = 0) -> tuple[int, list[Track]]:
         """How many tracks match, and one page of them, by artist, album and path.

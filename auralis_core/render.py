@@ -24,6 +24,7 @@ from the mixture.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from os import PathLike
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -134,11 +135,10 @@ class Renderer:
         self.frames, self.sample_rate = self._source.frames, self._source.sample_rate
         self.channels = self._source.channels
         self._voices: list[_Voice] = []
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self._start(0, plan)
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     @property
     def position(self) -> int:

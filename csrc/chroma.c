@@ -1,6 +1,7 @@
 #include "chroma.h"
 
 #include "fft.h"
+#include "framing.h"
 #include "simd.h"
 
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 #define LOWEST_HZ 65.0
 #define HIGHEST_HZ 2100.0
 #define C4_HZ 261.6255653005986 /* A4 = 440 Hz, equal temperament */
+
+static const aur_framing framing = {LENGTH, HOP, BATCH};
 
 typedef struct {
     size_t filled;
@@ -159,25 +162,16 @@ static void run_batch(aur_chroma *s, size_t frames) {
 }
 
 void aur_chroma_process(aur_chroma *s, const float *mono, size_t frames) {
-    while (frames) {
-        const size_t room = SPAN - s->t.filled, n = frames < room ? frames : room;
-        memcpy(s->samples + s->t.filled, mono, n * sizeof(float));
-        s->t.filled += n;
-        mono += n;
-        frames -= n;
-        if (s->t.filled < SPAN) continue;
+    while (aur_framing_take(&framing, s->samples, &s->t.filled, &mono, &frames)) {
         run_batch(s, BATCH);
-        s->t.filled = SPAN - BATCH * HOP;
-        memmove(s->samples, s->samples + BATCH * HOP, s->t.filled * sizeof(float));
+        aur_framing_advance(&framing, s->samples, &s->t.filled);
     }
 }
 
 void aur_chroma_flush(aur_chroma *s) {
-    size_t frames = s->t.filled < LENGTH ? 0 : (s->t.filled - LENGTH) / HOP + 1;
+    size_t frames = aur_framing_end(&framing, s->samples, s->t.filled);
     if (!frames && !s->t.frames && s->t.filled) frames = 1;
-    if (!frames) return;
-    memset(s->samples + s->t.filled, 0, (SPAN - s->t.filled) * sizeof(float));
-    run_batch(s, frames);
+    if (frames) run_batch(s, frames);
 }
 
 void aur_chroma_finish(const aur_chroma *s, aur_chroma_result *out) {

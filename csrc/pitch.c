@@ -1,6 +1,7 @@
 #include "pitch.h"
 
 #include "fft.h"
+#include "framing.h"
 #include "simd.h"
 
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 
 #define MAX_DELTA 600    /* cents */
 #define RANGE_CENTS 5100 /* log2(1000 / 55) octaves and a margin, in cents */
+
+static const aur_framing framing = {WINDOW, HOP, BATCH};
 
 typedef struct {
     size_t filled;
@@ -199,24 +202,15 @@ static void run_batch(aur_pitch *s, size_t frames) {
 }
 
 void aur_pitch_process(aur_pitch *s, const float *mono, size_t frames) {
-    while (frames) {
-        const size_t room = SPAN - s->t.filled, n = frames < room ? frames : room;
-        memcpy(s->samples + s->t.filled, mono, n * sizeof(float));
-        s->t.filled += n;
-        mono += n;
-        frames -= n;
-        if (s->t.filled < SPAN) continue;
+    while (aur_framing_take(&framing, s->samples, &s->t.filled, &mono, &frames)) {
         run_batch(s, BATCH);
-        s->t.filled = SPAN - BATCH * HOP;
-        memmove(s->samples, s->samples + BATCH * HOP, s->t.filled * sizeof(float));
+        aur_framing_advance(&framing, s->samples, &s->t.filled);
     }
 }
 
 void aur_pitch_flush(aur_pitch *s) {
-    if (s->t.filled < WINDOW) return;
-    const size_t frames = (s->t.filled - WINDOW) / HOP + 1;
-    memset(s->samples + s->t.filled, 0, (SPAN - s->t.filled) * sizeof(float));
-    run_batch(s, frames);
+    const size_t frames = aur_framing_end(&framing, s->samples, s->t.filled);
+    if (frames) run_batch(s, frames);
 }
 
 /* Median of a histogram in bins, interpolated inside the bin where the middle falls. */

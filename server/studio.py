@@ -67,7 +67,7 @@ class Studio:
         self.calm.clear()
 
     def sated(self, stream: object) -> None:
-        """The stream has what it may have for now."""
+        """The stream holds as much as it may."""
         self._hungry.discard(stream)
         if not self._hungry:
             self.calm.set()
