@@ -23,7 +23,9 @@ lint: $(VENV)/.dev  ## ruff, mypy, stub test, clang-format
 	$(BIN)/ruff format --check .
 	mkdir -p .typing && ln -sfn ../server .typing/auralis_server
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*.c csrc/*.h tests/csrc/*.c)
+	MYPYPATH=.typing $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub \
+	  --ignore-disjoint-bases $(patsubst auralis_core/%.pyx,auralis_core.%,$(wildcard auralis_core/*.pyx))
+	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*.c csrc/*.h tests/csrc/*.c bench/*.c)
 
 bench: $(VENV)/.dev  ## every benchmark, ratios to peers in the same run
 	$(BIN)/python -m pytest bench --benchmark-only -o python_files='bench_*.py' $(ARGS)

@@ -1,3 +1,5 @@
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -6,7 +8,7 @@ from .schema import Fingerprint
 def simd() -> str: ...
 
 class FeatureExtractor:
-    def __init__(self, sample_rate: int, channels: int) -> None: ...
+    def __new__(cls, sample_rate: int, channels: int) -> Self: ...
     @property
     def sample_rate(self) -> int: ...
     @property

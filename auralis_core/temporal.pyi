@@ -1,8 +1,9 @@
-from typing import TypedDict
+from typing import Self, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
+@type_check_only
 class Result(TypedDict):
     tempo_bpm: float
     tempo_alt: float
@@ -26,7 +27,7 @@ class OnsetTracker:
         `sample_rate` is out of range.
     """
 
-    def __init__(self, sample_rate: float) -> None: ...
+    def __new__(cls, sample_rate: float) -> Self: ...
     def feed(self, mono: NDArray[np.float32]) -> None:
         """Add samples, float32 of shape (frames,), finite; how they are cut changes nothing."""
     def result(self) -> Result:
