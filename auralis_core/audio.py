@@ -482,4 +482,8 @@ def pcm_bits(subtype: str) -> int | None:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).strip().rstrip(".") or "unknown error"
+    text = str(error.error_string).strip().rstrip(".")
+    # libsndfile's words for a file that is there but looks like nothing it knows.
+    if not text or text.startswith("File does not exist"):
+        return "not in a format known here"
+    return text

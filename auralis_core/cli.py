@@ -41,7 +41,8 @@ app.add_typer(bench, name="bench")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only, one object a line.")]
 BenchFile = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="By default four minutes of synthesised FLAC.")
+    Path | None,
+    typer.Argument(metavar="[FILE]", readable=False, help="By default four minutes of synthesised FLAC."),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="How often to try; the best counts.")]
 Database = Annotated[Path, typer.Option("--db", metavar="PATH", help="The library's SQLite file.")]
@@ -94,7 +95,7 @@ def _options(
 
 @app.command()
 def fingerprint(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Audio files.", readable=False)],
     as_json: AsJson = False,
 ) -> None:
     """Measure files: 25 numbers and what mastering needs beside them."""
@@ -138,9 +139,10 @@ def _fingerprint_text(path: Path, measured: Measurement) -> str:
 
 @app.command()
 def master(
-    source: Annotated[Path, typer.Argument(metavar="IN")],
+    source: Annotated[Path, typer.Argument(metavar="IN", readable=False)],
     target_path: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Its suffix is the format: wav, flac, ogg, mp3 …")
+        Path,
+        typer.Argument(metavar="OUT", readable=False, help="Its suffix is the format: wav, flac, ogg, mp3 …"),
     ],
     preset: Annotated[str, typer.Option(help="adaptive, gentle, warm, bright or punchy.")] = "adaptive",
     intensity: Annotated[float, typer.Option(help="0–1; 0 leaves every sample as it is.")] = 1.0,
@@ -183,7 +185,7 @@ def master(
 
 @app.command()
 def scan(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of music.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of music.", readable=False)],
     db: Database,
     jobs: Annotated[int | None, typer.Option(help="Files at once; by default one for each core.")] = None,
     cache: Annotated[

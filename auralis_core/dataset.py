@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -87,6 +87,14 @@ class Counts:
     tracks: int
     fingerprinted: int
     failed: int
+
+
+def _below(folders: Sequence[str | PathLike[str]] | None) -> tuple[str, tuple[str, ...]]:
+    """A condition on `path`, and its arguments: below one of the folders, or anywhere for None."""
+    if folders is None:
+        return "1", ()
+    prefixes = tuple(os.path.join(os.fspath(folder), "") for folder in folders)
+    return "(" + " OR ".join(["0", *["instr(path, ?) = 1"] * len(prefixes)]) + ")", prefixes
 
 
 class Dataset:
@@ -182,7 +190,13 @@ class Dataset:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
 
-    def tracks(self, search: str = "", limit: int = 50, offset: int = 0) -> tuple[int, list[Track]]:
+    def tracks(
+        self,
+        search: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        folders: Sequence[str | PathLike[str]] | None = None,
+    ) -> tuple[int, list[Track]]:
         """How many tracks match, and one page of them, by artist, album and path.
 
         Parameters
@@ -191,16 +205,20 @@ class Dataset:
             Every word of it must occur in title, artist or album, in any case.
         limit, offset : int
             The page, ≥ 0.
+        folders : sequence of path-like, optional
+            Only tracks below one of these.
         """
         if limit < 0 or offset < 0:
             raise ValueError("limit and offset must not be negative")
         words = search.casefold().split()
-        where = " AND ".join(["instr(words, ?)"] * len(words)) or "1"
+        below, prefixes = _below(folders)
+        where = " AND ".join([below, *["instr(words, ?)"] * len(words)])
+        arguments = (*prefixes, *words)
         with self._reading() as r:
-            (total,) = r.execute(f"SELECT count(*) FROM tracks WHERE {where}", words).fetchone()
+            (total,) = r.execute(f"SELECT count(*) FROM tracks WHERE {where}", arguments).fetchone()
             rows = r.execute(
                 f"SELECT {_TRACK} FROM tracks WHERE {where} ORDER BY artist, album, path LIMIT ? OFFSET ?",
-                (*words, limit, offset),
+                (*arguments, limit, offset),
             )
             return total, [Track(*row) for row in rows]
 
@@ -218,11 +236,9 @@ class Dataset:
 
     def under(self, folder: str | PathLike[str]) -> list[Track]:
         """Every track whose path is below `folder`."""
-        prefix = os.path.join(os.fspath(folder), "")
+        below, prefixes = _below([folder])
         with self._reading() as r:
-            rows = r.execute(
-                f"SELECT {_TRACK} FROM tracks WHERE substr(path, 1, ?) = ?", (len(prefix), prefix)
-            )
+            rows = r.execute(f"SELECT {_TRACK} FROM tracks WHERE {below}", prefixes)
             return [Track(*row) for row in rows]
 
     def fingerprint(self, id: int) -> Fingerprint | None:
@@ -257,12 +273,14 @@ class Dataset:
         table = np.array(rows, np.float64).reshape(len(rows), 1 + len(DIMENSIONS))
         return table[:, 0].astype(np.int64), table[:, 1:]
 
-    def counts(self) -> Counts:
-        """Sizes of the library."""
+    def counts(self, folders: Sequence[str | PathLike[str]] | None = None) -> Counts:
+        """Sizes of the library, or of the part of it below `folders`."""
+        below, prefixes = _below(folders)
         with self._reading() as r:
             row = r.execute(
                 "SELECT count(*), count(*) FILTER (WHERE status = 'ready'),"
-                " count(*) FILTER (WHERE status = 'failed') FROM tracks"
+                f" count(*) FILTER (WHERE status = 'failed') FROM tracks WHERE {below}",
+                prefixes,
             ).fetchone()
         return Counts(*row)
 

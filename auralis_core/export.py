@@ -63,6 +63,7 @@ class Export:
             "output": asdict(self.output),
             "frames": self.frames,
             "realtime_factor": self.realtime_factor,
+            "plan": {k: v for k, v in self.plan.to_dict().items() if k not in ("decision", "notes")},
             "notes": list(self.plan.notes),
         }
 

@@ -191,7 +191,9 @@ async def list_tracks(request: web.Request) -> web.Response:
     """`GET /api/tracks?search=&limit=&offset=`."""
     search = request.query.get("search", "")[:200]
     limit, offset = _number(request, "limit", 50, 1, 1000), _number(request, "offset", 0, 0, 2**31)
-    total, tracks = await asyncio.to_thread(request.app[STUDIO].dataset.tracks, search, limit, offset)
+    studio = request.app[STUDIO]
+    # What an earlier start knew of other folders stays in the dataset, but cannot be played from here.
+    total, tracks = await asyncio.to_thread(studio.dataset.tracks, search, limit, offset, studio.roots)
     return _json(TrackList(total, [_row(track) for track in tracks]))
 
 
@@ -217,7 +219,7 @@ async def list_dimensions(request: web.Request) -> web.Response:
 async def show_status(request: web.Request) -> web.Response:
     """`GET /api/system/status`."""
     studio = request.app[STUDIO]
-    counts = await asyncio.to_thread(studio.dataset.counts)
+    counts = await asyncio.to_thread(studio.dataset.counts, studio.roots)
     return _json(
         Status(
             version=__version__,

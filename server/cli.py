@@ -23,7 +23,6 @@ def serve(
     sources: Annotated[
         str | None, typer.Option(metavar="NAME,…", help="Fingerprint sources in the order they are asked.")
     ] = None,
-    remote: Annotated[str, typer.Option(metavar="TARGETS", help="Remote generators, HOST:PORT,…")] = "",
     demo: Annotated[bool, typer.Option("--demo", help="Play a small synthesised library.")] = False,
 ) -> None:
     """Serve the player and the enhanced sound of your music."""
@@ -55,7 +54,6 @@ def serve(
             port=port,
             db=db,
             sources=SOURCES if sources is None else _names(sources),
-            remote=_names(remote),
         )
     )
 

@@ -35,8 +35,6 @@ class ServerConfig:
         Write a ``.25d`` file beside a track whose fingerprint was computed here.
     sidecar_dir : Path, optional
         Where those files go when the folder of the music may not be written to.
-    remote : tuple of str
-        ``host:port`` of fingerprint generators.
     token : str, optional
         Shared secret of all clients; made and kept beside `db` when one is needed and none is given.
     allowed_hosts : tuple of str
@@ -56,7 +54,6 @@ class ServerConfig:
     sources: tuple[str, ...] = SOURCES
     sidecars: bool = True
     sidecar_dir: Path | None = None
-    remote: tuple[str, ...] = ()
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     scan: bool = True

@@ -92,6 +92,7 @@ SERVER = {
     "scanner": "config sources",
     "app": "config protocol scanner security session sources studio",
     "cli": "app config demo",
+    "__main__": "cli",
 }
 
 #: What the server may know of the core beyond the public names.

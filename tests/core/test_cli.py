@@ -429,3 +429,16 @@ def test_closed_pipe_is_no_traceback(song: Path) -> None:
     )
     os.close(write_end)
     assert (r.returncode, r.stderr) == (1, "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_unreadable_file_is_an_error_line_and_the_others_still_come(
+    auralis, song: Path, tmp_path: Path
+) -> None:
+    locked = tmp_path / "locked.wav"
+    locked.write_bytes(song.read_bytes())
+    locked.chmod(0)
+    done = auralis("fingerprint", song, locked, song, "--json")
+    assert done.code == 1
+    assert len(done.objects) == 2
+    assert "Permission denied" in done.err

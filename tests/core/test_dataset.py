@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from auralis_core import DIMENSIONS, DatasetError
-from auralis_core.dataset import Dataset, Track, TrackSource
+from auralis_core.dataset import Counts, Dataset, Track, TrackSource
 from auralis_core.migrations import APPLICATION_ID, MIGRATIONS
 
 
@@ -232,6 +232,16 @@ def test_counts_and_under(db: Dataset, make_fingerprint) -> None:
 
 
 # Opening
+
+
+def test_folders_bound_the_listing_and_the_counts(db: Dataset, make_fingerprint) -> None:
+    inside = db.put_track(song(1, path="/music/a/one.wav"))
+    db.put_track(song(2, path="/music/ab/two.wav"))  # a name that only begins like the folder's
+    db.put_fingerprint(inside.id, make_fingerprint(), "local")
+    assert db.tracks(folders=["/music/a"]) == (1, [db.track(inside.id)])
+    assert db.counts(["/music/a"]) == Counts(1, 1, 0)
+    assert db.tracks(folders=["/music/a", "/music/ab"])[0] == 2
+    assert db.tracks(folders=[]) == (0, [])
 
 
 def test_tables_are_strict_wal_and_versioned(db: Dataset) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -56,6 +57,21 @@ async def test_tracks_are_listed_searched_and_paged(library: Library) -> None:
         _, answer = await get("/api/tracks?limit=1&offset=2")
         assert (answer["total"], [t["title"] for t in answer["tracks"]]) == (3, ["c"])
         assert (await get(f"/api/tracks/{tracks[1].id}"))[1]["title"] == "b"
+
+
+async def test_tracks_of_folders_not_served_now_are_not_listed(library: Library, tmp_path: Path) -> None:
+    here = library.add("here.wav", music(0.5))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    library.index(library.write("there.wav", music(0.5, seed=1)).rename(elsewhere / "there.wav"))
+    async with served(library) as get:
+        _, answer = await get("/api/tracks")
+        assert [track["id"] for track in answer["tracks"]] == [here.id]
+        _, status = await get("/api/system/status")
+        assert status["library"]["tracks"] == 1
+    async with served(library, dirs=(library.folder, elsewhere)) as get:
+        _, answer = await get("/api/tracks")
+        assert answer["total"] == 2
 
 
 async def test_fingerprint_is_the_schema_form(library: Library) -> None:

@@ -97,3 +97,28 @@ def test_core_commands_are_mounted(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(app, ["--help"]) == 0
     out = capfd.readouterr().out
     assert all(name in out for name in ("fingerprint", "master", "scan", "similar", "serve"))
+
+
+def test_interrupt_while_the_commands_are_imported_is_quiet() -> None:
+    script = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from auralis_server.__main__ import main
+main()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 130
+    assert run.stderr == ""
+
+
+def test_remote_generators_are_not_promised() -> None:
+    script = (
+        "import sys; sys.argv[1:] = ['serve', '--remote', 'x:1']; from auralis_server.cli import main; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "--remote" in run.stderr
