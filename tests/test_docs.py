@@ -29,3 +29,11 @@ def test_readme_is_short_and_shows_both_commands() -> None:
     assert len(text.splitlines()) < 120
     assert "make serve" in text
     assert "make test" in text
+
+
+def test_performance_page_names_benches_there_are() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text()
+    named = set(re.findall(r"bench/(\w+\.py)", text))
+    there = {path.name for path in (ROOT / "bench").glob("*.py")}
+    assert named <= there
+    assert {"bench_fingerprint.py", "bench_meter.py", "bench_chain.py", "robustness.py"} <= named
