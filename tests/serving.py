@@ -84,7 +84,8 @@ class Library:
 
     def config(self, **changes: object) -> ServerConfig:
         """A server over this library on any free port."""
-        return ServerConfig(dirs=(self.folder,), db=self.db, port=0, scan=False, **changes)  # type: ignore[arg-type]
+        settings = {"dirs": (self.folder,), "db": self.db, "port": 0, "scan": False, **changes}
+        return ServerConfig(**settings)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

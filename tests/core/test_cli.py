@@ -432,9 +432,7 @@ def test_closed_pipe_is_no_traceback(song: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_unreadable_file_is_an_error_line_and_the_others_still_come(
-    auralis, song: Path, tmp_path: Path
-) -> None:
+def test_unreadable_file_is_an_error_line_and_the_others_come(auralis, song: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked.wav"
     locked.write_bytes(song.read_bytes())
     locked.chmod(0)
