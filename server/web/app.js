@@ -4,7 +4,7 @@ import { $, define, el } from "./dom.js";
 import { showFingerprint } from "./fingerprint.js";
 import { Library } from "./library.js";
 import { Player } from "./player.js";
-import { drawWhy, forgetMoment, showDecision, showMoment } from "./why.js";
+import { drawWhy, forgetMoment, forgetTrack, showDecision, showMeasured, showMoment } from "./why.js";
 import { byline, clock, label, number, presetWords, trouble } from "./words.js";
 
 const SEEK_STEP_S = 5;
@@ -16,6 +16,7 @@ socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 const player = new Player(socketUrl);
 const library = new Library();
 let scrubbing = false; // the listener holds the seek bar
+let described; // id of the track the map speaks of
 
 drawWhy();
 showPresets(DEFAULT_PRESETS);
@@ -37,7 +38,9 @@ player.addEventListener("track", ({ detail: track }) => {
 });
 player.addEventListener("start", ({ detail: { track_id: id, fingerprint } }) => {
   silence();
-  if (fingerprint === "cached" && id === player.track?.id) showFingerprint(id);
+  if (id !== described) forgetTrack();
+  described = id;
+  if (fingerprint === "cached" && id === player.track?.id) describe(id);
 });
 player.addEventListener("params", ({ detail }) => {
   showDecision(detail);
@@ -48,7 +51,7 @@ player.addEventListener("progress", ({ detail }) => {
   if (detail.status !== "ready" && detail.status !== "failed") return;
   library.measured(detail.track_id, detail.status);
   if (detail.track_id !== player.track?.id) return;
-  if (detail.status === "ready") showFingerprint(detail.track_id);
+  if (detail.status === "ready") describe(detail.track_id);
   else showFingerprint(null, "Could not be measured");
 });
 player.addEventListener("change", showState);
@@ -190,6 +193,11 @@ function showState() {
   const chosen = $("presets").querySelector(`input[value="${CSS.escape(settings.preset)}"]`);
   if (chosen) chosen.checked = true;
   library.mark(track, playing);
+}
+
+async function describe(id) {
+  const dimensions = await showFingerprint(id);
+  if (dimensions && described === id) showMeasured(dimensions);
 }
 
 function frame() {

@@ -6,7 +6,7 @@ import { label, measure } from "./words.js";
 let dimensions = null; // of /api/dimensions, fetched once
 let wanted = null; // id of the track whose fingerprint should be shown
 
-/** Fetch and draw the fingerprint of track `id`; null empties the chart and says why. */
+/** Fetch and draw the fingerprint of track `id`, and return its values; null empties the chart and says why. */
 export async function showFingerprint(id, reason = "Not measured yet") {
   wanted = id;
   if (id === null) return say(reason);
@@ -25,7 +25,7 @@ export async function showFingerprint(id, reason = "Not measured yet") {
       ),
     ),
   );
-  return undefined;
+  return fingerprint.dimensions;
 }
 
 function bar(dimension, value) {

@@ -28,6 +28,8 @@ let place; // the track's point
 let trail; // from the short-term point before to the one after
 let before;
 let after;
+let measured = null; // {lufs, crest_db} of the track, whatever is being done to it
+let shown = null; // the last `params`
 
 /** Draw everything that does not depend on the track. Call once. */
 export function drawWhy() {
@@ -70,27 +72,42 @@ export function drawWhy() {
     place,
   );
   $("meters").append(...METERS.map(meterRow));
+  forgetTrack();
+}
+
+/** Another track: nothing is known of it yet. */
+export function forgetTrack() {
+  measured = null;
   forgetMoment();
   showDecision(null);
 }
 
-/** Show a `params` event; null when nothing plays. */
+/** Show where the fingerprint of the current track, {lufs, crest_db, …}, puts it on the map. */
+export function showMeasured({ lufs, crest_db }) {
+  measured = { lufs, crest_db };
+  if (shown) showDecision(shown);
+}
+
+/** Show a `params` event; null when nothing plays. The original's have no decision: the track keeps its place. */
 export function showDecision(params) {
+  shown = params;
   const decision = params?.decision ?? null;
+  if (decision) measured = decision;
   const region = $("region");
+  const words = decision ? REGIONS[decision.region] : "Not measured yet";
   region.hidden = !params;
-  region.textContent = decision ? REGIONS[decision.region] : "Not measured yet";
-  region.dataset.region = decision?.region ?? "";
-  place.toggleAttribute("hidden", !decision);
-  $("map-title").textContent = decision
-    ? `Loudness ${number(decision.lufs, 1, "LUFS")}, crest ${number(decision.crest_db, 1, "dB")}: ${REGIONS[decision.region]}`
+  region.textContent = params?.bypass ? "Original" : words;
+  region.dataset.region = decision && !params.bypass ? decision.region : "";
+  place.toggleAttribute("hidden", !measured);
+  $("map-title").textContent = measured
+    ? `Loudness ${number(measured.lufs, 1, "LUFS")}, crest ${number(measured.crest_db, 1, "dB")}: ${region.textContent}`
     : "Loudness and crest map";
-  if (decision) place.setAttribute("transform", `translate(${x(decision.lufs)} ${y(decision.crest_db)})`);
+  if (measured) place.setAttribute("transform", `translate(${x(measured.lufs)} ${y(measured.crest_db)})`);
   if (params) $("story").textContent = story(params);
   const off = params && (params.bypass || params.intensity === 0);
   define($("numbers"), [
-    ["Loudness", number(decision?.lufs, 1, "LUFS")],
-    ["Crest", number(decision?.crest_db, 1, "dB")],
+    ["Loudness", number(measured?.lufs, 1, "LUFS")],
+    ["Crest", number(measured?.crest_db, 1, "dB")],
     ["Expansion", off ? "off" : applied(decision?.expansion, 2)],
     ["Gain", off ? "off" : applied(params?.applied.gain_db, 1, "dB", true)],
   ]);

@@ -430,6 +430,24 @@ def test_decision_is_shown_for_each_region(visit: Callable[..., Visit]) -> None:
     assert "Loudness −22.1 LUFS" in v.page.text_content("#map-title")
 
 
+def test_original_keeps_what_was_measured(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    v.track("Letter from the Attic").click()
+    v.until("document.querySelector('#region').textContent === 'Room to spare'")
+    place = v.page.get_attribute("#map .place", "transform")
+    v.page.keyboard.press("b")
+    v.until("document.querySelector('#region').textContent === 'Original'")
+    assert "Loudness\n−22.1 LUFS" in v.text("#numbers")
+    assert v.page.get_attribute("#map .place", "transform") == place
+    assert v.page.locator("#map .place").is_visible()
+    v.track("Hammers and Sparks").click()  # the original from its first sample on: no decision was ever sent
+    v.until("document.querySelector('#map .place').getAttribute('transform') !== arg", place)
+    assert v.text("#region") == "Original"
+    assert v.page.locator("#map .place").is_visible()
+    v.page.keyboard.press("b")
+    v.until("document.querySelector('#region').textContent === 'Loud and alive'")
+
+
 def test_meters_say_what_was_measured_before_and_after(visit: Callable[..., Visit]) -> None:
     v = visit()
     show = """async (chunk) => {
