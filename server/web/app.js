@@ -5,7 +5,7 @@ import { showFingerprint } from "./fingerprint.js";
 import { Library } from "./library.js";
 import { Player } from "./player.js";
 import { drawWhy, forgetMoment, forgetTrack, showDecision, showMeasured, showMoment } from "./why.js";
-import { byline, clock, label, number, presetWords, trouble } from "./words.js";
+import { byline, clock, label, number, presetWords, stallWords, trouble } from "./words.js";
 
 const SEEK_STEP_S = 5;
 const INTENSITY_STEP = 5;
@@ -183,16 +183,20 @@ function showPresets(names) {
 }
 
 function showState() {
-  const { playing, track, settings } = player;
-  document.body.classList.toggle("playing", playing);
-  $("toggle").setAttribute("aria-label", playing ? "Pause" : "Play");
+  const { playing, stalled, track, settings } = player;
+  document.body.classList.toggle("playing", playing && !stalled);
+  document.body.classList.toggle("stalled", Boolean(stalled));
+  const press = playing ? (stalled ? "Stop waiting" : "Pause") : "Play";
+  $("toggle").setAttribute("aria-label", press);
+  $("toggle").title = press;
+  $("waiting").textContent = stallWords(stalled);
   $("ab").setAttribute("aria-checked", !settings.bypass);
   $("previous").disabled = !library.neighbour(track, -1);
   $("next").disabled = !library.neighbour(track, 1);
   $("preset-words").textContent = presetWords(settings.preset);
   const chosen = $("presets").querySelector(`input[value="${CSS.escape(settings.preset)}"]`);
   if (chosen) chosen.checked = true;
-  library.mark(track, playing);
+  library.mark(track, playing && !stalled);
 }
 
 async function describe(id) {

@@ -9,6 +9,7 @@ const LEAD_MS = 500;
 const TICK_MS = 50;
 const CREDIT_MS = 100;
 const PAUSE_FADE_S = 0.015;
+const STALLED_MS = 700; // silence longer than any start is worth a word
 
 /**
  * Events, all with their data in `detail`: `hello`, `connection` ({up, retryMs}), `track` (as soon as it
@@ -19,6 +20,7 @@ export class Player extends EventTarget {
   settings = { preset: "adaptive", intensity: 1, bypass: false };
   track = null; // the library's row of what plays
   playing = false; // what the listener wants
+  stalled = null; // why nothing sounds although it should: offline or late
   stats = { sink: "–", firstSoundMs: null, changeMs: null };
 
   #connection;
@@ -33,14 +35,19 @@ export class Player extends EventTarget {
   #target = null; // {seconds, epoch} of a start or seek not heard yet; epoch null until it is known
   #asked = null; // when the play or change being waited for was asked
   #credit = "";
+  #up = false;
+  #silent = null; // since when nothing sounds although it should
   #left = 0; // where to go on when there is no stream, in seconds
 
   constructor(url) {
     super();
     const greeting = { protocol: 1, formats: ["f32le"], lead_ms: LEAD_MS, max_buffer_ms: BUFFER_S * 1000 };
     this.#connection = new Connection(url, greeting);
-    this.#connection.addEventListener("up", () => this.#up());
-    this.#connection.addEventListener("down", ({ detail }) => this.#emit("connection", { up: false, retryMs: detail }));
+    this.#connection.addEventListener("up", () => this.#back());
+    this.#connection.addEventListener("down", ({ detail }) => {
+      this.#up = false;
+      this.#emit("connection", { up: false, retryMs: detail });
+    });
     this.#connection.addEventListener("audio", ({ detail }) => this.#audio(detail));
     this.#connection.addEventListener("message", ({ detail }) => this.#message(detail));
     setInterval(() => this.#look(), TICK_MS);
@@ -177,7 +184,8 @@ export class Player extends EventTarget {
     fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
   }
 
-  #up() {
+  #back() {
+    this.#up = true;
     this.#emit("connection", { up: true });
     if (!this.#stream) return;
     this.#left = this.seconds;
@@ -256,6 +264,7 @@ export class Player extends EventTarget {
 
   /** See what has become true since the last look. */
   #look() {
+    this.#listen();
     if (!this.#sink || !this.#stream) return;
     const state = this.#sink.state();
     if (this.#asked?.ready(state)) {
@@ -271,6 +280,17 @@ export class Player extends EventTarget {
       this.#stopped(0);
       this.#emit("ended");
     }
+  }
+
+  /** Notice when what should sound does not. */
+  #listen() {
+    const sounds = !this.playing || (this.#stream && this.#sink?.state().running);
+    this.#silent = sounds ? null : (this.#silent ?? performance.now());
+    const late = !sounds && performance.now() - this.#silent > STALLED_MS;
+    const stalled = !sounds && !this.#up ? "offline" : late ? "late" : null;
+    if (stalled === this.stalled) return;
+    this.stalled = stalled;
+    this.#emit("change");
   }
 
   /** Tell the server how far the listener is, and how much more may come. */

@@ -61,6 +61,12 @@ const PRESETS = {
 };
 export const presetWords = (name) => PRESETS[name] ?? "";
 
+const STALLS = {
+  offline: "Stopped: connection lost. Reconnecting…",
+  late: "Waiting for the server…",
+};
+export const stallWords = (stalled) => STALLS[stalled] ?? "";
+
 /** What is being done to the track, in two sentences at most. */
 export function story({ decision, applied, bypass, intensity, standard }) {
   if (bypass) return "You are hearing the original, bit for bit. Press B to go back to the enhanced sound.";

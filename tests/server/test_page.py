@@ -575,12 +575,20 @@ def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit
     server.stop()
     v.page.locator("#notice").wait_for()
     assert "connection" in v.text("#notice")
+    # What is held plays out; then the page says that nothing sounds.
+    v.until("document.querySelector('#waiting').textContent.includes('Reconnecting')")
+    assert v.page.get_attribute("#toggle", "aria-label") == "Stop waiting"
+    assert v.page.locator("#toggle .wait").is_visible()
+    assert not v.page.locator("#toggle .pause").is_visible()
+    assert v.page.locator("#tracks .playing").count() == 0
     server.start()
     v.until("document.querySelector('#link').textContent === 'Connected'")
     v.until("document.querySelector('#notice').hidden")
     v.until("(await (await fetch('/api/system/status')).json()).streams === 1")
     blocks = v.page.evaluate("tap.length")
     v.until("tap.slice(arg).some((block) => block[0].some(Boolean))", blocks)
+    v.until("document.querySelector('#waiting').textContent === ''")
+    assert v.page.get_attribute("#toggle", "aria-label") == "Pause"
     v.complaints[:] = [c for c in v.complaints if "WebSocket" not in c]  # the browser logs each failed try
 
 
