@@ -7,10 +7,7 @@
 #include <string.h>
 
 #define L AUR_LANES
-#define OVERLAP 4u /* N / hop */
-/* 2048 samples at 48 kHz. One duration at every rate, zeros after it: what leaks from bin to bin, and so
- * every number taken from the spectra, then hardly depends on the rate. */
-#define WINDOW_SECONDS (2048.0 / 48000.0)
+#define OVERLAP 4u                /* N / hop */
 #define COLUMNS (L + OVERLAP - 1) /* hops that one batch of frames spans */
 
 /* Elementary intervals between the edges of the seven bands and of the 1/3 octaves: both are sums of
@@ -24,9 +21,9 @@
 static const double band_edges[AUR_SPECTRAL_BANDS + 1] = {20, 60, 250, 500, 2000, 4000, 6000, 20000};
 
 typedef struct {
-    double low, high;    /* Hz */
-    size_t first, last;  /* bins touched */
-    const float *weight; /* of each of them */
+    double low, high;   /* Hz */
+    size_t first, last; /* bins touched; bin k covers (k - 1/2 .. k + 1/2) fs / N */
+    float weight_first, weight_last;
 } segment;
 
 typedef struct { /* one row of per-frame results, a value a lane */
@@ -122,7 +119,7 @@ AUR_INLINE void band_energies(const aur_spectral *s, frame_row *row) {
         const segment *seg = &s->segment[g];
         float sum[L] = {0};
         for (size_t k = seg->first; k <= seg->last; k++) {
-            const float w = seg->weight[k - seg->first];
+            const float w = k == seg->first ? seg->weight_first : k == seg->last ? seg->weight_last : 1.0f;
             const float *restrict e = s->energy + k * L;
             AUR_INDEPENDENT
             for (size_t l = 0; l < L; l++)
@@ -226,14 +223,7 @@ static double ltas_edge(int g) {
     return pow(10.0, (13 + g - 0.5) / 10.0);
 }
 
-/* Share of a bin that lies below an edge x bins above it. Power between two bins is taken to be the
- * line through both, so a bin reaches as far as its neighbours, as a triangle. */
-static double share_below(double x) {
-    const double tail = 0.5 * (1.0 - fabs(x)) * (1.0 - fabs(x));
-    return x <= -1.0 ? 0.0 : x < 0.0 ? tail : x < 1.0 ? 1.0 - tail : 1.0;
-}
-
-static void lay_out_segments(aur_spectral *s, float *weight) {
+static void lay_out_segments(aur_spectral *s) {
     double edges[MAX_SEGMENTS];
     unsigned n = 0;
     for (int b = 0; b <= AUR_SPECTRAL_BANDS; b++)
@@ -245,12 +235,11 @@ static void lay_out_segments(aur_spectral *s, float *weight) {
     for (unsigned i = 0; i + 1 < n; i++) {
         segment seg = {.low = edges[i], .high = edges[i + 1] < nyquist ? edges[i + 1] : nyquist};
         if (!(seg.low < seg.high)) continue; /* equal edges, or above Nyquist */
-        const double from = seg.low / width, to = seg.high / width;
+        const double from = seg.low / width + 0.5, to = seg.high / width + 0.5;
         seg.first = (size_t)from;
-        seg.last = (size_t)to + 1 < s->bins ? (size_t)to + 1 : s->bins - 1;
-        seg.weight = weight;
-        for (size_t k = seg.first; k <= seg.last; k++)
-            *weight++ = (float)(share_below(to - (double)k) - share_below(from - (double)k));
+        seg.last = (size_t)to < s->bins - 1 ? (size_t)to : s->bins - 1;
+        seg.weight_first = (float)(seg.first == seg.last ? to - from : (double)(seg.first + 1) - from);
+        seg.weight_last = (float)(to - (double)seg.last);
         s->segment[s->segment_count++] = seg;
     }
 }
@@ -261,8 +250,7 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     const size_t length = (size_t)1 << (int)lround(log2(2048.0 * sample_rate / 44100.0));
     const size_t hop = length / OVERLAP, bins = length / 2 + 1, pitch = round_up(hop) + 16;
     const size_t spectrum = aur_fft_row(length) * L, half = bins * L;
-    const size_t floats = round_up(length) + 2 * round_up(COLUMNS * pitch) + 2 * spectrum + 2 * half + bins +
-                          3 * MAX_SEGMENTS; /* weights: two bins shared at every edge */
+    const size_t floats = round_up(length) + 2 * round_up(COLUMNS * pitch) + 2 * spectrum + 2 * half;
     aur_fft *fft;
     const aur_status status = aur_fft_create(length, &fft);
     if (status != AUR_OK) return status;
@@ -285,11 +273,9 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     s->window = at, at += round_up(length);
     s->columns[0] = at, at += round_up(COLUMNS * pitch);
     s->columns[1] = at;
-    const long lasting = lround(sample_rate * WINDOW_SECONDS);
-    const size_t window = (size_t)lasting < length ? (size_t)lasting : length;
     double squares = 0.0;
-    for (size_t k = 0; k < window; k++) {
-        const double w = 0.5 - 0.5 * cos(2.0 * AUR_PI * (double)k / (double)window);
+    for (size_t k = 0; k < length; k++) {
+        const double w = 0.5 - 0.5 * cos(2.0 * AUR_PI * (double)k / (double)length);
         s->window[k] = (float)w;
         squares += w * w;
     }
@@ -299,7 +285,7 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     s->flat_first = (size_t)ceil(50.0 / bin);
     s->flat_last = (size_t)(16000.0 / bin);
     if (s->flat_last > bins - 1) s->flat_last = bins - 1;
-    lay_out_segments(s, at + round_up(COLUMNS * pitch));
+    lay_out_segments(s);
     *out = s;
     return AUR_OK;
 }

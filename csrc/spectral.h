@@ -1,10 +1,8 @@
 /*
  * spectral.h: what the short-time spectra say: energy by band, centroid, rolloff, flatness.
  *
- * Frames of N samples, hop N/4, N the power of two nearest to 46.4 ms (2048 at 44.1 and 48 kHz), under a
- * periodic Hann window of 42.7 ms with zeros after it: one duration at every usual rate, so that what
- * leaks from bin to bin does not depend on the rate. Energy between two bins is interpolated linearly.
- * Only whole frames count; a track shorter than N is one frame padded with zeros.
+ * Frames: periodic Hann of N samples, hop N/4, N the power of two nearest to 46.4 ms (2048 at
+ * 44.1 and 48 kHz). Only whole frames count; a track shorter than N is one frame padded with zeros.
  * L + jR goes through one complex transform; AUR_LANES frames are transformed side by side.
  *
  *   feed   takes samples until a batch of frames is complete, run transforms and accumulates it.

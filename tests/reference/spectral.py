@@ -17,19 +17,12 @@ def frame_length(sample_rate: float) -> int:
     return int(2 ** np.round(np.log2(2048 * sample_rate / 44100)))
 
 
-def window(sample_rate: float) -> Array:
-    """Periodic Hann of 42.7 ms and zeros up to the frame's length."""
-    length = frame_length(sample_rate)
-    n = min(length, round(sample_rate * 2048 / 48000))
-    return np.pad(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n), (0, length - n))
-
-
 def spectra(x: NDArray[np.float32], sample_rate: int) -> tuple[Array, Array]:
     """(|L|² + |R|², |M|), both (frames, bins)."""
     length = frame_length(sample_rate)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     left, right = (
-        scipy.fft.rfft(frames_of(c, length, length // 4) * window(sample_rate))
-        for c in high_passed(x, sample_rate)
+        scipy.fft.rfft(frames_of(c, length, length // 4) * window) for c in high_passed(x, sample_rate)
     )
     return np.abs(left) ** 2 + np.abs(right) ** 2, np.abs((left + right) / 2)
 
@@ -37,23 +30,18 @@ def spectra(x: NDArray[np.float32], sample_rate: int) -> tuple[Array, Array]:
 def frame_power(energy: Array, sample_rate: int) -> Array:
     """Mean square of a channel in each frame, by Parseval."""
     length = frame_length(sample_rate)
-    squares = np.sum(window(sample_rate) ** 2)
+    squares = 3 / 8 * length  # sum of the squared periodic Hann window
     weight = np.full(energy.shape[1], 1.0)
     weight[0], weight[-1] = 0.0, 0.5
     return energy @ weight * 2 / (length * squares) / 2
 
 
 def band_sum(energy: Array, low: float, high: float, sample_rate: int) -> Array:
-    """Integral between two frequencies of the broken line through the energies of the bins, in bins."""
+    """Energy between two frequencies, edge bins split linearly; bin k reaches half a bin to each side."""
     width = sample_rate / frame_length(sample_rate)
-    # The line is a sum of triangles over its corners; a triangle is the second difference of a ramp.
-    corner = np.arange(energy.shape[1])
-
-    def area_below(edge: float) -> Array:
-        ramp = [np.maximum(edge / width - corner + shift, 0) ** 2 / 2 for shift in (1, 0, -1)]
-        return ramp[0] - 2 * ramp[1] + ramp[2]
-
-    return energy @ (area_below(min(high, sample_rate / 2)) - area_below(low))
+    edges = (np.arange(energy.shape[1] + 1) - 0.5) * width
+    overlap = np.minimum(edges[1:], min(high, sample_rate / 2)) - np.maximum(edges[:-1], low)
+    return energy @ np.clip(overlap / width, 0, 1)
 
 
 def spectral(x: NDArray[np.float32], sample_rate: int) -> dict[str, float | list[float]]:
