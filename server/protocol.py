@@ -287,9 +287,10 @@ class Tone(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """What the plan does to the samples, intensity included."""
+    """What the plan does to the samples, intensity included. `peaks_db` is what the highest peaks gain."""
 
     gain_db: float
+    peaks_db: float
     fill: float
     eq: list[Tone]
     level_target: float | None

@@ -2,7 +2,7 @@
 // and meters that show what is being done to the audio that sounds now.
 
 import { $, define, el, svg } from "./dom.js";
-import { REGIONS, number, story, tone } from "./words.js";
+import { REGIONS, number, reason, story, tone } from "./words.js";
 
 // The two lines of the decision, in LUFS and dB.
 const LOUD = -12;
@@ -17,6 +17,8 @@ const Y = { low: 2, high: 24, step: 4 };
 const x = (lufs) => LEFT + (WIDTH * (clamp(lufs, X) - X.low)) / (X.high - X.low);
 const y = (crest) => TOP + (HEIGHT * (Y.high - clamp(crest, Y))) / (Y.high - Y.low);
 const clamp = (value, { low, high }) => Math.min(Math.max(value, low), high);
+
+const EXPANSION = "How much of the flattened dynamics is given back: 0 none, 1 all that the rule allows (10 dB of crest).";
 
 const METERS = [
   { name: "Loudness", unit: "LUFS", low: -40, high: -4, before: "lufs_in", after: "lufs_out" },
@@ -108,11 +110,12 @@ export function showDecision(params) {
   define($("numbers"), [
     ["Loudness", number(measured?.lufs, 1, "LUFS")],
     ["Crest", number(measured?.crest_db, 1, "dB")],
-    ["Expansion", off ? "off" : applied(decision?.expansion, 2)],
+    [el("abbr", { title: EXPANSION }, "Expansion"), off ? "off" : applied(decision?.expansion, 2)],
     ["Gain", off ? "off" : applied(params?.applied.gain_db, 1, "dB", true)],
   ]);
-  const notes = off || !params ? [] : [...params.applied.eq.map(tone), ...params.notes];
-  $("notes").replaceChildren(...notes.map((note) => el("li", {}, note)));
+  const list = (id, lines) => $(id).replaceChildren(...lines.map((line) => el("li", {}, line)));
+  list("actions", off || !params ? [] : params.applied.eq.map(tone));
+  list("notes", off || !params ? [] : params.notes.map(reason));
 }
 
 /** Show a `chunk` event: what was measured on the audio that sounds now. */

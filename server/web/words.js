@@ -67,7 +67,7 @@ const STALLS = {
 };
 export const stallWords = (stalled) => STALLS[stalled] ?? "";
 
-/** What is being done to the track, in two sentences at most. */
+/** What is being done to the track, in a few short sentences. */
 export function story({ decision, applied, bypass, intensity, standard }) {
   if (bypass) return "You are hearing the original, bit for bit. Press B to go back to the enhanced sound.";
   if (intensity === 0) return "Intensity is at zero, so the original passes through, bit for bit.";
@@ -77,9 +77,8 @@ export function story({ decision, applied, bypass, intensity, standard }) {
   const gain = applied.gain_db;
   if (decision.region === "compressed_loud") {
     return (
-      "This master was made loud by flattening its peaks. Auralis opens them up again " +
-      `(expansion ${number(decision.expansion, 2)}) and turns the whole down by ${number(-gain, 1, "dB")} to make ` +
-      "room for them: raise the volume to compare."
+      "This master was made loud by flattening its peaks. Auralis opens them up again, the highest by about " +
+      `${number(applied.peaks_db, 1, "dB")}, and turns the whole down by ${number(-gain, 1, "dB")} to make room for them.`
     );
   }
   if (decision.region === "dynamic_loud") {
@@ -87,17 +86,25 @@ export function story({ decision, applied, bypass, intensity, standard }) {
       ? "Loud, and its transients are intact. There is nothing to repair; only the preset’s own colour is added."
       : "Loud, and its transients are intact. There is nothing to repair, so every sample passes untouched.";
   }
-  const lifts = `Auralis ${gain > 0 ? "lifts" : "lowers"} it by ${number(Math.abs(gain), 1, "dB")}`;
-  const level = Math.abs(gain) < 0.05 ? "Its level is right already" : lifts;
-  return `There is headroom here. ${level}, and no peak may come closer than ${number(-applied.ceiling, 0, "dB")} to full scale.`;
+  const by = number(Math.abs(gain), 1, "dB");
+  let level = "This level needs no change";
+  if (gain >= 0.05) level = `There is headroom here. Auralis lifts it by ${by}`;
+  if (gain <= -0.05) level = `This track needs no lift. Auralis lowers it by ${by}`;
+  return `${level}, and no peak may come closer than ${number(-applied.ceiling, 0, "dB")} to full scale.`;
 }
 
 /** An EQ section: "+1.5 dB below 150 Hz". */
 export function tone({ kind, f0_hz: hz, gain_db: gain }) {
   const where = { low_shelf: "below", high_shelf: "above" }[kind] ?? "around";
-  const at = hz >= 1000 ? number(hz / 1000, hz % 1000 ? 1 : 0, "kHz") : number(hz, 0, "Hz");
-  return `${number(gain, 1, "dB", true)} ${where} ${at}`;
+  return `${number(gain, 1, "dB", true)} ${where} ${pitch(hz)}`;
 }
+
+/** A reason of the plan, its frequencies as everywhere else on the page. */
+export function reason(note) {
+  return note.replace(/(\d+(?:\.\d+)?) Hz/g, (_, hz) => pitch(Number(hz)));
+}
+
+const pitch = (hz) => (hz >= 1000 ? number(hz / 1000, hz % 1000 ? 1 : 0, "kHz") : number(hz, 0, "Hz"));
 
 const TROUBLE = {
   unreadable: "This file can no longer be read. It may have been moved, changed or deleted.",
