@@ -7,12 +7,13 @@ const PAGE = 100;
 const MOST = 1000; // tracks the server gives at once
 const TYPING_MS = 150;
 const SCAN_MS = 3000; // how often a list that still changes is looked at
-const STATES = { pending: "Not measured yet", failed: "Could not be measured" };
+const STATES = { pending: "Not measured yet", failed: "Cannot be read" };
 
 /** Events: `choose` (detail: the row of /api/tracks), `trouble`. */
 export class Library extends EventTarget {
   #tracks = [];
   #total = 0;
+  #all = null; // tracks in the library, whatever is searched for; null until known
   #query = "";
   #current = null;
   #request = null; // aborts the fetch a newer one replaces
@@ -103,21 +104,31 @@ export class Library extends EventTarget {
       const limit = Math.min(Math.max(PAGE, tracks.length), MOST);
       this.#scan = setTimeout(() => this.#fetch(0, limit), SCAN_MS);
     }
-    $("count").textContent = this.#total === 1 ? "1 track" : `${this.#total} tracks`;
+    if (!this.#query) this.#all = this.#total;
+    $("count").textContent = this.#counted();
     $("more").hidden = this.#tracks.length >= this.#total;
     $("empty").hidden = this.#total > 0;
     $("empty").textContent = this.#query ? `Nothing matches “${this.#query}”.` : "No music here yet.";
   }
 
+  #counted() {
+    const tracks = (n) => (n === 1 ? "1 track" : `${n} tracks`);
+    if (!this.#query || (this.#total && this.#all === null)) return tracks(this.#total);
+    if (this.#total) return `${this.#total} of ${tracks(this.#all)}`;
+    return this.#all ? `No match among ${tracks(this.#all)}` : "No match";
+  }
+
   #row(track) {
     const { id, title, duration, fingerprint } = track;
     const state = STATES[fingerprint];
+    const failed = fingerprint === "failed";
+    const under = el("span", { class: failed ? "soft why-not" : "soft" }, failed ? state : byline(track));
     const button = el(
       "button",
       { type: "button", "data-id": id },
       el("span", { class: "bars", "aria-hidden": "true" }, el("i"), el("i"), el("i")),
-      el("span", { class: "what" }, el("b", {}, title), el("span", { class: "soft" }, byline(track))),
-      state ? el("span", { class: `state ${fingerprint}`, title: state }, el("span", { class: "hidden" }, state)) : "",
+      el("span", { class: "what" }, el("b", {}, title), under),
+      state ? el("span", { class: `state ${fingerprint}`, title: state }, failed ? "" : el("span", { class: "hidden" }, state)) : "",
       el("span", { class: "length soft" }, clock(duration)),
     );
     button.toggleAttribute("aria-current", id === this.#current?.id);
