@@ -9,6 +9,8 @@ import { byline, clock, label, number, presetWords, stallWords, trouble } from "
 
 const SEEK_STEP_S = 5;
 const INTENSITY_STEP = 5;
+const ORIGINAL = "The original is chosen: presets are heard again with Enhanced.";
+const NOTICE_MS = 12_000;
 const DEFAULT_PRESETS = ["adaptive", "gentle", "warm", "bright", "punchy"];
 
 const socketUrl = new URL("ws", location.href);
@@ -56,7 +58,7 @@ player.addEventListener("progress", ({ detail }) => {
 });
 player.addEventListener("change", showState);
 player.addEventListener("ended", () => go(1));
-player.addEventListener("trouble", ({ detail }) => complain(trouble(detail)));
+player.addEventListener("trouble", ({ detail }) => complain(trouble(detail), detail.code));
 player.addEventListener("connection", ({ detail: { up } }) => {
   const link = $("link");
   if (up && link.classList.contains("down")) library.load();
@@ -68,8 +70,8 @@ player.addEventListener("connection", ({ detail: { up } }) => {
 
 // --- what the listener does
 
-library.addEventListener("choose", ({ detail }) => player.play(detail));
-library.addEventListener("trouble", ({ detail }) => complain(trouble(detail)));
+library.addEventListener("choose", ({ detail }) => start(detail));
+library.addEventListener("trouble", ({ detail }) => complain(trouble(detail), detail.code));
 $("toggle").addEventListener("click", toggle);
 $("previous").addEventListener("click", () => go(-1));
 $("next").addEventListener("click", () => go(1));
@@ -94,13 +96,23 @@ document.addEventListener("keyup", (event) => {
 
 function toggle() {
   if (player.playing) player.pause();
-  else if (player.track) player.resume();
-  else if (library.first) player.play(library.first);
+  else if (player.track) resume();
+  else if (library.first) start(library.first);
+}
+
+function start(track) {
+  dismiss();
+  player.play(track);
+}
+
+function resume() {
+  dismiss();
+  player.resume();
 }
 
 function go(by) {
   const track = library.neighbour(player.track, by);
-  if (track) player.play(track);
+  if (track) start(track);
 }
 
 function compare() {
@@ -193,7 +205,8 @@ function showState() {
   $("ab").setAttribute("aria-checked", !settings.bypass);
   $("previous").disabled = !library.neighbour(track, -1);
   $("next").disabled = !library.neighbour(track, 1);
-  $("preset-words").textContent = presetWords(settings.preset);
+  $("presets").classList.toggle("off", settings.bypass);
+  $("preset-words").textContent = settings.bypass ? ORIGINAL : presetWords(settings.preset);
   const chosen = $("presets").querySelector(`input[value="${CSS.escape(settings.preset)}"]`);
   if (chosen) chosen.checked = true;
   library.mark(track, playing && !stalled);
@@ -239,12 +252,21 @@ function showStats() {
   ]);
 }
 
+let fading = 0; // clears a notice that nothing else has cleared
 function complain(words, about = "") {
+  clearTimeout(fading);
+  if (about !== "offline") fading = setTimeout(silence, NOTICE_MS);
   $("notice").dataset.about = about;
   $("notice").querySelector("span").textContent = words;
   $("notice").hidden = false;
 }
 
 function silence() {
+  clearTimeout(fading);
   $("notice").hidden = true;
+}
+
+/** What was said before is answered by what is asked now; a lost connection stays lost. */
+function dismiss() {
+  if ($("notice").dataset.about !== "offline") silence();
 }

@@ -265,9 +265,11 @@ def test_library_lists_the_tracks_and_searches_them(visit: Callable[..., Visit])
     v.page.fill("#search", "carousel")
     v.until("document.querySelectorAll('#tracks li').length === 1")
     assert v.text("#tracks b") == "Carousel in the Rain"
+    assert v.text("#count") == "1 of 5 tracks"
     v.page.fill("#search", "polka")
     v.until("!document.querySelector('#empty').hidden")
     assert v.text("#empty") == "Nothing matches “polka”."
+    assert v.text("#count") == "No match among 5 tracks"
 
 
 @pytest.mark.parametrize(
@@ -448,6 +450,71 @@ def test_original_keeps_what_was_measured(visit: Callable[..., Visit]) -> None:
     v.until("document.querySelector('#region').textContent === 'Loud and alive'")
 
 
+def test_story_fits_the_gain_and_frequencies_have_one_unit(
+    visit: Callable[..., Visit], measured: dict[str, ac.Fingerprint]
+) -> None:
+    v = visit()
+    said = v.page.evaluate(
+        """async () => {
+          const { reason, story, tone } = await import("/words.js");
+          const decision = { region: "quiet", expansion: 0, gain_db: 0, lufs: -14, crest_db: 14 };
+          const quiet = (gain_db) =>
+            story({ decision, intensity: 1, applied: { gain_db, eq: [], ceiling: -1 } });
+          return [2, 0, -0.2].map(quiet).concat(
+            reason("8000 Hz octave 2.0 dB over the range"), reason("63 Hz octave 41.1 dB under the range"),
+            tone({ kind: "peaking", f0_hz: 8000, gain_db: -1 }));
+        }"""
+    )
+    end = ", and no peak may come closer than 1 dB to full scale."
+    assert said == [
+        "There is headroom here. Auralis lifts it by 2.0 dB" + end,
+        "This level needs no change" + end,
+        "This track needs no lift. Auralis lowers it by 0.2 dB" + end,
+        "8 kHz octave 2.0 dB over the range",
+        "63 Hz octave 41.1 dB under the range",
+        "−1.0 dB around 8 kHz",
+    ]
+    v.track("Every Fader Up").click()
+    v.until("document.querySelector('#region').textContent === 'Loud and flattened'")
+    peaks = 20 * np.log10(1 + ac.plan(measured["Every Fader Up"]).depth)
+    assert f"the highest by about {peaks:.1f} dB" in v.text("#story")
+    assert "expansion" not in v.text("#story").lower()
+    assert v.page.get_attribute("#numbers abbr:text-is('Expansion')", "title")
+
+
+def test_map_stays_in_its_place_from_track_to_track(visit: Callable[..., Visit]) -> None:
+    v = visit(viewport={"width": 1280, "height": 800})
+    tops = set()
+    for title, region in (
+        ("Every Fader Up", "Loud and flattened"),
+        ("Hammers and Sparks", "Loud and alive"),
+        ("Letter from the Attic", "Room to spare"),
+    ):
+        v.track(title).click()
+        v.until("document.querySelector('#region').textContent === arg", region)
+        tops.add(v.page.evaluate("document.querySelector('#map').getBoundingClientRect().top"))
+    assert len(tops) == 1
+
+
+def test_file_that_cannot_be_read_says_so_in_the_list(
+    visit: Callable[..., Visit], music: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    shutil.copy(music["Every Fader Up"], folder)
+    broken = Path(shutil.copy(music["Letter from the Attic"], folder))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])  # the header promises more
+    server = Server(folder, tmp_path / "auralis.db")
+    try:
+        v = visit(at=server)
+        v.track("Cannot be read").wait_for()
+        assert v.page.locator("#tracks .why-not").count() == 1
+        v.page.goto("about:blank")  # leaves before the server does
+    finally:
+        server.stop()
+
+
 def test_meters_say_what_was_measured_before_and_after(visit: Callable[..., Visit]) -> None:
     v = visit()
     show = """async (chunk) => {
@@ -554,9 +621,12 @@ def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
     away = path.with_suffix(".away")
     path.rename(away)
     try:
+        top = v.page.evaluate("document.querySelector('main').getBoundingClientRect().top")
         v.track("Carousel in the Rain").click()
         v.page.locator("#notice").wait_for()
         assert "can no longer be read" in v.text("#notice")
+        assert v.page.get_attribute("#notice", "role") == "alert"
+        assert v.page.evaluate("document.querySelector('main').getBoundingClientRect().top") == top
         assert v.text("#title") == "Every Fader Up"
         v.listen(0.5)
     finally:
@@ -566,6 +636,19 @@ def test_deleted_file_is_an_error_in_words_and_the_rest_plays_on(
     assert at + frames == heard.shape[1]  # without a gap to the last sample
     v.track("Hammers and Sparks").click()
     v.until("document.querySelector('#notice').hidden")
+
+
+def test_complaint_made_while_offline_goes_with_the_connection(
+    visit: Callable[..., Visit], server: Server
+) -> None:
+    v = visit()
+    server.stop()
+    v.page.locator("#notice").wait_for()
+    v.track("Every Fader Up").click()
+    v.until("document.querySelector('#notice').textContent.includes('no connection')")
+    server.start()
+    v.until("document.querySelector('#notice').hidden")
+    v.complaints[:] = [c for c in v.complaints if "ERR_CONNECTION_REFUSED" not in c]  # said by the browser
 
 
 def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit], server: Server) -> None:
@@ -590,6 +673,51 @@ def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit
     v.until("document.querySelector('#waiting').textContent === ''")
     assert v.page.get_attribute("#toggle", "aria-label") == "Pause"
     v.complaints[:] = [c for c in v.complaints if "WebSocket" not in c]  # the browser logs each failed try
+
+
+def test_presets_look_inactive_while_the_original_is_chosen(visit: Callable[..., Visit]) -> None:
+    v = visit()
+    opacity = "Number(getComputedStyle(document.querySelector('#presets')).opacity)"
+    assert v.page.evaluate(opacity) == 1
+    v.page.click("#ab")
+    assert v.page.evaluate(opacity) < 0.7
+    assert "original is chosen" in v.text("#preset-words")
+    v.page.click("#ab")
+    assert v.page.evaluate(opacity) == 1
+    assert "original" not in v.text("#preset-words")
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+def test_words_keep_to_their_places(visit: Callable[..., Visit], width: int) -> None:
+    v = visit(viewport={"width": width, "height": 800})
+    v.track("Letter from the Attic").click()
+    v.until("document.querySelectorAll('#fingerprint .dimension').length === 25")
+    if width < 780:
+        v.page.get_by_role("button", name="Sound", exact=True).click()
+    crowded = v.page.evaluate(
+        """() => {
+          const box = (element) => element.getBoundingClientRect();
+          const ink = (element) => {
+            const range = document.createRange();
+            range.selectNodeContents(element);
+            return range.getBoundingClientRect();
+          };
+          const all = (selector) => [...document.querySelectorAll(selector)];
+          const out = [];
+          for (const name of all("#presets span")) {
+            if (box(name).width - ink(name).width < 6) out.push(name.textContent);
+          }
+          for (const value of all("#fingerprint .value")) {
+            if (ink(value).left < box(value).left - 0.5) out.push(value.textContent);
+          }
+          const one = (selector) => box(document.querySelector(selector));
+          const gap = (upper, lower) => one(lower).top - one(upper).bottom;
+          if (innerWidth < 780 && gap("#artist", "#ab") < 4) out.push("artist on the toggle");
+          if (innerWidth < 780 && gap(".time", "#toggle") < 4) out.push("time on the button");
+          return out;
+        }"""
+    )
+    assert crowded == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
