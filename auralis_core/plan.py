@@ -361,8 +361,10 @@ def _tone(fingerprint: Fingerprint, notes: list[str]) -> tuple[Band, ...]:
     shallow, steep = (level + slope * distance for slope in TONE_SLOPES_DB)
     high, low = np.maximum(shallow, steep) + TONE_FREE_DB, np.minimum(shallow, steep) - TONE_FREE_DB
     bands = []
-    for f0, x, floor, top in zip(TONE_CENTRES_HZ, octaves, low, high, strict=True):
-        if 1.4 * f0 > 0.45 * fingerprint.sample_rate or x < octaves.max() - TONE_EMPTY_DB:
+    columns = (column.tolist() for column in (octaves, low, high))
+    empty = float(octaves.max()) - TONE_EMPTY_DB
+    for f0, x, floor, top in zip(TONE_CENTRES_HZ, *columns, strict=True):
+        if 1.4 * f0 > 0.45 * fingerprint.sample_rate or x < empty:
             continue
         excess = max(x - top, 0.0) + min(x - floor, 0.0)
         gain = min(max(-0.5 * excess, -TONE_GAIN_DB), TONE_GAIN_DB)

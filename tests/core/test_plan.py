@@ -197,6 +197,19 @@ def test_a_plan_is_a_record_that_json_can_carry():
     assert ac.standard_plan().to_dict()["decision"] is None
 
 
+@pytest.mark.parametrize("kind", ["tanh", "clip", "plain"])
+def test_every_number_of_a_plan_is_a_plain_float(kind):
+    """NumPy's scalars pass for floats until a strict JSON encoder meets one."""
+    tilted = dict(master(kind, -20.0 if kind == "plain" else -8.0)[1].to_dict())
+    ltas = list(tilted["extras"]["ltas_db"])
+    ltas[17] += 20.0
+    fp = ac.Fingerprint.from_dict({**tilted, "extras": {**tilted["extras"], "ltas_db": ltas}})
+    plan = ac.plan(fp, "warm", 0.7)
+    assert len(plan.eq) >= 2
+    values = [plan.depth, plan.top, plan.fill, plan.gain_db, *(b.gain_db for b in plan.eq)]
+    assert {type(value) for value in values} == {float}
+
+
 @pytest.mark.parametrize(
     ("kwargs", "name"),
     [
