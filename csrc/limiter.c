@@ -8,25 +8,28 @@
 
 enum {
     BLOCK = 256,
-    GUARD = 3,  /* frames the gain is held on either side of a peak, for the reach of the interpolator */
-    PHASES = 8, /* of the second, finer look at what may be over */
-    HALF = 12,  /* its taps on either side */
-    LOOK = HALF - 1,
-    WAIT = LOOK - AUR_TRUEPEAK_LATENCY, /* frames the first look waits for the second */
+    GUARD = 3,   /* frames the gain is held on either side of a peak, for the reach of the interpolator */
+    PHASES = 8,  /* of the second, finer look at what may be over */
+    HALF = 32,   /* its taps on either side */
+    SIDES = 4,   /* phases 1-3 and their mirror images, and phase 4 */
+    LOOK = HALF, /* frames the second look is late */
+    WAIT = LOOK - AUR_TRUEPEAK_LATENCY, /* frames the first look waits for it */
+    SPAN = 32,                          /* frames about an interval whose treble casts doubt on it */
 };
 static const double BOX_S = 0.001, RELEASE_S = 0.080;
 static const float UNITY = 268435456.0f; /* 2^28: gain 1 in fixed point */
-static const float SUSPECT = 0.7f;       /* -3 dB: white noise reads up to 2 dB low on the first look */
+static const float CERTAIN = 0.01f;      /* share of the first look that may go unseen: .1 dB */
+static const float UNSEEN = 0.2f;        /* share of the treble that longer interpolators may yet find */
 static const double BETA = 6.0;          /* Kaiser window of the second look */
 static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
 
 struct aur_limiter {
     unsigned channels;
-    size_t box, window, latency; /* frames */
+    size_t box, window, latency, history; /* frames */
     float ceiling, log2_ceiling, release;
     aur_truepeak *peak;
-    float first[WAIT]; /* what the first look saw last */
-    float taps[2 * HALF][PHASES];
+    float first[WAIT];                         /* what the first look saw last */
+    float even[HALF][SIDES], odd[HALF][SIDES]; /* outermost pair first */
     /* Sliding minimum: the running minimum of the current window-long stretch, and the minima from
      * each place to the end of the stretch before it. */
     size_t at, calm; /* calm: frames since anything was over */
@@ -36,7 +39,7 @@ struct aur_limiter {
     /* At the end of this allocation: */
     float *stretch, *suffix; /* window, window + 1 */
     int64_t *past[3];        /* box each */
-    float *delay;            /* channels x (latency + BLOCK) */
+    float *delay;            /* channels x (history + BLOCK) */
 };
 
 static size_t box_frames(double sample_rate) {
@@ -61,63 +64,88 @@ static double bessel_i0(double x) {
     return sum;
 }
 
-/* Windowed sincs at p / PHASES of the way from tap HALF - 1 to tap HALF; phase 0 is the sample itself. */
-static void design(float taps[2 * HALF][PHASES]) {
-    for (int p = 0; p < PHASES; p++)
-        for (int k = 0; k < 2 * HALF; k++) {
-            const double t = (double)(k - (HALF - 1)) - (double)p / PHASES, r = t / HALF;
-            const double sinc = t == 0.0 ? 1.0 : sin(AUR_PI * t) / (AUR_PI * t);
-            taps[k][p] =
-                (float)(fabs(r) >= 1.0 ? 0.0 : sinc * bessel_i0(BETA * sqrt(1.0 - r * r)) / bessel_i0(BETA));
+static double windowed_sinc(double t) {
+    const double r = t / HALF;
+    return sin(AUR_PI * t) / (AUR_PI * t) * bessel_i0(BETA * sqrt(1.0 - r * r)) / bessel_i0(BETA);
+}
+
+/* Phases p and PHASES - p are mirror images: P + Q and P - Q, where P weighs the sum of the two samples at
+ * equal distance from the middle of the interval and Q their difference. The larger is |P| + |Q|. */
+static void design(aur_limiter *s) {
+    for (int k = 0; k < HALF; k++)
+        for (int p = 1; p <= SIDES; p++) {
+            const double near = windowed_sinc(HALF - 1 - k + (double)p / PHASES);
+            const double far = windowed_sinc(HALF - k - (double)p / PHASES);
+            s->even[k][p - 1] = (float)(0.5 * (near + far));
+            s->odd[k][p - 1] = (float)(0.5 * (near - far));
         }
 }
 
-/* The largest |value| in the interval before frame newest - LOOK, over the channels where one of its two
- * samples is a local maximum of |x|. */
-static float second_look(const aur_limiter *s, const float *newest, size_t stride) {
-    float top = 0.0f;
-    for (unsigned c = 0; c < s->channels; c++) {
-        const float *x = newest + c * stride - (2 * HALF - 1), *inside = x + HALF - 1;
-        const float a = fabsf(inside[0]), b = fabsf(inside[1]),
-                    edge = a > b ? fabsf(inside[-1]) : fabsf(inside[2]);
-        if (edge > (a > b ? a : b)) continue;
-        float sum[PHASES] = {0.0f};
-        for (size_t k = 0; k < 2 * HALF; k++)
-            for (size_t p = 0; p < PHASES; p++)
-                sum[p] += x[k] * s->taps[k][p];
-        for (size_t p = 0; p < PHASES; p++)
-            top = fabsf(sum[p]) > top ? fabsf(sum[p]) : top;
+/* The largest |value| inside the interval that ends HALF - 1 frames before the newest. */
+static float second_look(const aur_limiter *s, const float *newest) {
+    const float *x = newest - (2 * HALF - 1);
+    float even[SIDES] = {0.0f}, odd[SIDES] = {0.0f}, top = 0.0f;
+    for (size_t k = 0; k < HALF; k++) {
+        const float sum = x[k] + newest[-(ptrdiff_t)k], difference = x[k] - newest[-(ptrdiff_t)k];
+        for (size_t p = 0; p < SIDES; p++) {
+            even[p] += s->even[k][p] * sum;
+            odd[p] += s->odd[k][p] * difference;
+        }
+    }
+    for (size_t p = 0; p < SIDES; p++) {
+        const float value = fabsf(even[p]) + fabsf(odd[p]);
+        top = value > top ? value : top;
     }
     return top;
 }
 
+/* doubt[i]: the largest treble about the interval that the second look would see at fresh frame i, by an
+ * eighth difference: 1 at Nyquist, 1/16 at half of it. The first look misses no more than that. */
+static void doubt_first_look(const float *fresh, float *doubt, size_t n) {
+    float treble[BLOCK + SPAN];
+    const float *x = fresh - LOOK - SPAN / 2 + 1;
+    for (size_t i = 0; i < n + SPAN - 1; i++, x++)
+        treble[i] = fabsf(70.0f * x[0] - 56.0f * (x[-1] + x[1]) + 28.0f * (x[-2] + x[2]) -
+                          8.0f * (x[-3] + x[3]) + (x[-4] + x[4])) *
+                    (1.0f / 256.0f);
+    size_t left = n + SPAN - 1;
+    for (size_t reach = 1; reach < SPAN; reach *= 2) {
+        left -= reach;
+        for (size_t i = 0; i < left; i++)
+            treble[i] = treble[i] > treble[i + reach] ? treble[i] : treble[i + reach];
+    }
+    for (size_t i = 0; i < n; i++)
+        doubt[i] = treble[i];
+}
+
 /* Peak envelope of the n newest frames, LOOK frames late. */
 static void look(aur_limiter *s, float *peak, size_t n) {
-    const size_t stride = s->latency + BLOCK;
+    const size_t stride = s->history + BLOCK;
     const float *fresh[AUR_MAX_CHANNELS];
-    float first[WAIT + BLOCK];
+    float first[WAIT + BLOCK], doubt[BLOCK];
     for (unsigned c = 0; c < s->channels; c++)
-        fresh[c] = s->delay + c * stride + s->latency;
+        fresh[c] = s->delay + c * stride + s->history;
     memcpy(first, s->first, sizeof s->first);
     aur_truepeak_envelope(s->peak, fresh, first + WAIT, n);
     memcpy(s->first, first + n, sizeof s->first);
-    const float suspect = SUSPECT * s->ceiling;
-    for (size_t i = 0; i < n; i++) {
-        peak[i] = first[i];
-        if (first[i] > suspect) {
-            const float second = second_look(s, fresh[0] + i, stride);
-            peak[i] = second > first[i] ? second : first[i];
-        }
+    memcpy(peak, first, n * sizeof *peak);
+    for (unsigned c = 0; c < s->channels; c++) {
+        doubt_first_look(fresh[c], doubt, n);
+        for (size_t i = 0; i < n; i++)
+            if (first[i] + doubt[i] > s->ceiling && doubt[i] > CERTAIN * first[i]) {
+                const float second = second_look(s, fresh[c] + i) + UNSEEN * doubt[i];
+                peak[i] = second > peak[i] ? second : peak[i];
+            }
     }
 }
 
-static size_t bytes(unsigned channels, size_t box, size_t window, size_t latency) {
+static size_t bytes(unsigned channels, size_t box, size_t window, size_t history) {
     return sizeof(aur_limiter) + 3 * box * sizeof(int64_t) +
-           (2 * window + 1 + channels * (latency + BLOCK)) * sizeof(float);
+           (2 * window + 1 + channels * (history + BLOCK)) * sizeof(float);
 }
 
 static size_t size_of(const aur_limiter *s) {
-    return bytes(s->channels, s->box, s->window, s->latency);
+    return bytes(s->channels, s->box, s->window, s->history);
 }
 
 static void point_into_allocation(aur_limiter *s) {
@@ -135,12 +163,15 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
     const size_t box = box_frames(sample_rate), window = support(box) + 2 * GUARD;
     const size_t latency = aur_limiter_latency_at(sample_rate);
-    aur_limiter *s = calloc(1, bytes(channels, box, window, latency));
+    /* At low rates the second look reaches further back than the output lags. */
+    const size_t history = latency > 2 * HALF ? latency : 2 * HALF;
+    aur_limiter *s = calloc(1, bytes(channels, box, window, history));
     if (!s) return AUR_ENOMEM;
     s->channels = channels;
     s->box = box;
     s->window = window;
     s->latency = latency;
+    s->history = history;
     s->ceiling = (float)aur_from_db(ceiling_db - AUR_LIMITER_MARGIN_DB);
     s->log2_ceiling = aur_log2f(s->ceiling);
     s->release = (float)(1.0 - exp(-1.0 / (RELEASE_S * sample_rate)));
@@ -149,7 +180,7 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
         free(s);
         return status;
     }
-    design(s->taps);
+    design(s);
     point_into_allocation(s);
     aur_limiter_reset(s);
     *out = s;
@@ -183,7 +214,7 @@ void aur_limiter_reset(aur_limiter *s) {
     s->running = s->held = 0.0f;
     memset(s->stretch, 0, s->window * sizeof *s->stretch);
     memset(s->suffix, 0, (s->window + 1) * sizeof *s->suffix);
-    memset(s->delay, 0, s->channels * (s->latency + BLOCK) * sizeof *s->delay);
+    memset(s->delay, 0, s->channels * (s->history + BLOCK) * sizeof *s->delay);
     int64_t value = (int64_t)UNITY;
     for (int k = 0; k < 3; k++) {
         for (size_t i = 0; i < s->box; i++)
@@ -268,12 +299,12 @@ static float largest(const float *x, size_t n) {
 
 float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *out, size_t frames) {
     const aur_fpenv env = aur_flush_denormals();
-    const size_t stride = s->latency + BLOCK;
+    const size_t stride = s->history + BLOCK;
     float gain[BLOCK], least = 1.0f;
     for (size_t done = 0; done < frames;) {
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
         for (unsigned c = 0; c < s->channels; c++)
-            aur_copy_finite(in[c] + done, s->delay + c * stride + s->latency, n);
+            aur_copy_finite(in[c] + done, s->delay + c * stride + s->history, n);
         look(s, gain, n);
         const int idle = at_rest(s) && largest(gain, n) <= s->ceiling;
         if (!idle) {
@@ -283,13 +314,14 @@ float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *
                 least = gain[i] < least ? gain[i] : least;
         }
         for (unsigned c = 0; c < s->channels; c++) {
-            float *past = s->delay + c * stride, *y = out[c] + done;
+            float *held = s->delay + c * stride, *y = out[c] + done;
+            const float *past = held + s->history - s->latency;
             if (idle)
                 memcpy(y, past, n * sizeof *y);
             else
                 for (size_t i = 0; i < n; i++) /* the product would flush a denormal at unity */
                     y[i] = gain[i] == 1.0f ? past[i] : past[i] * gain[i];
-            memmove(past, past + n, s->latency * sizeof *past);
+            memmove(held, held + n, s->history * sizeof *held);
         }
         done += n;
     }

@@ -1,13 +1,20 @@
 /*
  * limiter.h: look-ahead true-peak limiter, all channels under one gain.
  *
- *   4x peak over channels -> required gain (log2) -> minimum over a sliding window -> release that
- *   only moves up towards it, one pole in the log domain -> three box averages of the gain in fixed
+ *   peak envelope over channels -> required gain (log2) -> minimum over a sliding window -> release
+ *   that only moves up towards it, one pole in the log domain -> three box averages of the gain in fixed
  *   point -> times the delayed signal
  *
  * Every value under the boxes is at most what the peak needs, so the gain is down in time and stays
- * down until the peak has passed. The gain aims MARGIN_DB under the ceiling, which covers what a 4x
- * meter misses and what the moving gain adds: at most the ceiling on a 16x meter.
+ * down until the peak has passed.
+ *
+ * Peak envelope. A 4x meter of 12 taps looks first. It errs by what lies near Nyquist, which it neither
+ * reaches with its few points nor passes whole; an eighth difference of the samples bounds that. Where first
+ * look and bound together are over the ceiling, and the bound is more than .1 dB, 8 phases of 64 taps look
+ * again, and a fifth of the bound is added for what still longer interpolators find. So treble close to
+ * Nyquist is limited a little more than it need be: white noise by .1 to .7 dB. The gain aims MARGIN_DB
+ * under the ceiling, which covers the rest and what the moving gain adds: at most the ceiling on 16x
+ * meters of 64 and of 256 taps a phase.
  *
  * Where nothing is over, the output is the delayed input bit for bit. Look-ahead 3 ms, release 80 ms.
  * Samples that are not finite become 0. Chunking never changes an output bit.

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from reference.limiter import gain as reference_gain
-from reference.limiter import true_peak_dbtp
+from reference.limiter import long_true_peak_dbtp, true_peak_dbtp
 
 import auralis_core as ac
 
@@ -49,21 +51,84 @@ def clicks():
     return x.astype(np.float32)
 
 
+def noise(seed=4, seconds=1.0):
+    """White up to Nyquist."""
+    return np.random.default_rng(seed).standard_normal((2, int(SR * seconds)))
+
+
+def hats(seed=1, seconds=1.0):
+    """Treble-heavy bursts over a bass."""
+    rng = np.random.default_rng(seed)
+    n = int(SR * seconds)
+    x = np.tile(0.35 * np.sin(2 * np.pi * 80 * np.arange(n) / SR), (2, 1))
+    for at in range(0, n - 6000, 2756):
+        burst = rng.standard_normal((2, 6002))
+        treble = burst[:, :-2] - 2 * burst[:, 1:-1] + burst[:, 2:]
+        x[:, at : at + 6000] += 0.3 * treble * np.exp(-np.arange(6000) / rng.uniform(100, 900))
+    return x
+
+
+def flipping_bursts():
+    """Tones at Nyquist that change sides: the steepest inter-sample peaks there are."""
+    x = np.zeros((2, SR))
+    n = np.arange(-12, 12)
+    for at in range(1000, SR - 1000, 1500):
+        x[:, at - 12 : at + 12] = (-1.0) ** n * np.where(n < 0, 1, -1)
+    return x
+
+
 CASES = {
     "fs/4": lambda: tone(SR / 4, 1.4, phase=np.pi / 4),
     "fs/6": lambda: tone(SR / 6, 1.4, phase=np.pi / 3),
+    ".45 fs": lambda: tone(0.45 * SR, 1.4),
+    ".49 fs": lambda: tone(0.49 * SR, 1.4),
     "bass": lambda: tone(50, 2.0),
     "square": lambda: stereo(np.sign(np.sin(2 * np.pi * 441.3 * np.arange(SR) / SR)) * 0.99),
     "clicks": clicks,
     "music-like, 8 dB over": lambda: bass_and_bursts() * np.float32(1.6),
+    "full-scale white noise": lambda: np.clip(0.5 * noise(), -1, 1),
+    "white noise, 20 dB over": lambda: 2.5 * noise(),
+    "random signs": lambda: np.sign(noise()),
+    "hats, 8 dB over": lambda: 2.5 * hats(),
+    "flipping bursts": flipping_bursts,
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_true_peak_stays_under_the_ceiling_on_a_16x_meter(case):
-    x = CASES[case]()
-    assert true_peak_dbtp(x) > -0.5
-    assert true_peak_dbtp(run(x)) <= -1.0
+def test_true_peak_stays_under_the_ceiling_on_two_16x_meters(case):
+    x = CASES[case]().astype(np.float32)
+    assert long_true_peak_dbtp(x) > -0.5
+    y = run(x)
+    assert true_peak_dbtp(y) <= -1.0
+    assert long_true_peak_dbtp(y) <= -1.0
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    weights=st.lists(st.floats(0.0, 1.0), min_size=6, max_size=6).filter(lambda w: max(w) > 0.1),
+    gain_db=st.floats(-6.0, 20.0),
+    seed=st.integers(0, 2**16),
+    sample_rate=st.sampled_from([8000, 44100, 48000, 96000, 192000]),
+)
+@example(weights=[1.0, 0, 0, 0, 0, 0], gain_db=20.0, seed=0, sample_rate=192000)
+def test_no_mixture_leaves_over_the_ceiling(weights, gain_db, seed, sample_rate):
+    n = 8000
+    t = np.arange(n)
+    rng = np.random.default_rng(seed)
+    clicking = np.zeros((2, n))
+    clicking[:, rng.integers(50, n - 50, 40)] = rng.choice([-2.0, 2.0], 40)
+    sources = [
+        rng.standard_normal((2, n)),
+        hats(seed, n / SR + 0.01)[:, :n],
+        np.tile(np.sign(np.sin(2 * np.pi * rng.uniform(0.001, 0.2) * t)), (2, 1)),
+        clicking,
+        np.tile(np.sin(2 * np.pi * rng.uniform(0.001, 0.49) * t), (2, 1)),
+        flipping_bursts()[:, :n],
+    ]
+    x = sum(w * s for w, s in zip(weights, sources, strict=True)) * 10 ** (gain_db / 20)
+    fade = np.minimum(1.0, np.minimum(t, t[::-1]) / 200)  # a cut edge is a click of its own at any meter
+    y = run((x * fade).astype(np.float32), sample_rate=sample_rate)
+    assert max(true_peak_dbtp(y), long_true_peak_dbtp(y)) <= -1.0
 
 
 def test_gain_falls_before_a_spike_and_recovers_after_it():
@@ -71,8 +136,8 @@ def test_gain_falls_before_a_spike_and_recovers_after_it():
     x[:, 20000] = 4.0
     y = run(x)
     gain = y[0] / x[0]
-    # 4 down to the internal ceiling; the spike's own interpolation does not exceed it.
-    assert gain[20000] == pytest.approx(10 ** (-1.2 / 20) / 4.0, rel=1e-3)
+    # 4 down to the internal ceiling, and up to a fifth of the spike's eighth difference (1.03) below it.
+    assert 10 ** (-1.2 / 20) / 4.206 <= gain[20000] <= 10 ** (-1.2 / 20) / 4.0
     assert (gain[19870:20000] < 1.0).all()
     assert gain[19800] == 1.0
     assert (np.diff(gain[19850:20000]) <= 0).all()
@@ -112,8 +177,8 @@ def test_gain_follows_the_law_on_a_flat_topped_signal():
     level = 0.5 + 0.8 * np.sin(2 * np.pi * 3 * t) ** 2
     x = level.astype(np.float32)[None]
     y = run(x)
-    # A 3 Hz ramp moves 4e-4 a frame, and the kernel looks 12 frames to either side.
-    look, hold = 11, 3 * 44 - 2 - 1 + 3
+    # A 3 Hz ramp moves 4e-4 a frame, and the kernel looks 32 frames to either side.
+    look, hold = 32, 3 * 44 - 2 - 1 + 3
     envelope = np.concatenate([np.zeros(look), x[0].astype(float), np.zeros(hold)])
     g = reference_gain(envelope, 10 ** (-1.2 / 20), SR)[look + hold :]
     np.testing.assert_allclose(y[0], x[0] * g[: x.shape[1]], atol=2e-3)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.ndimage import minimum_filter1d
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 
 def gain(envelope, ceiling, sample_rate):
@@ -23,10 +23,13 @@ def gain(envelope, ceiling, sample_rate):
     return out
 
 
-def true_peak_dbtp(x, factor=16):
-    """A 16x meter that shares nothing with the product: polyphase resampling, 64 taps a phase."""
-    from scipy.signal import firwin
-
-    taps = firwin(2 * factor * 32 + 1, 1.0 / factor, window=("kaiser", 9.0))
+def true_peak_dbtp(x, factor=16, half=32, beta=9.0):
+    """A 16x meter that shares nothing with the product: polyphase resampling, 2 x half taps a phase."""
+    taps = firwin(2 * factor * half + 1, 1.0 / factor, window=("kaiser", beta))
     peak = max(np.abs(resample_poly(c.astype(float), factor, 1, window=taps)).max() for c in x)
     return 20.0 * np.log10(max(peak, 1e-12))
+
+
+def long_true_peak_dbtp(x):
+    """256 taps a phase: flat to .49 of the sample rate."""
+    return true_peak_dbtp(x, half=128, beta=6.0)
