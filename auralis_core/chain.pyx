@@ -67,7 +67,7 @@ def eq_response_db(eq, double sample_rate, frequencies):
 
 
 cdef class Chain:
-    """Restore → EQ → gain and leveller → width → limiter, with state carried from call to call.
+    """Declip → restore → EQ → gain and leveller → width → limiter, with state carried from call to call.
 
     Parameters
     ----------
@@ -94,6 +94,7 @@ cdef class Chain:
         cdef aur_chain_params p
         if len(plan.eq) > AUR_CHAIN_MAX_BANDS:
             raise ValueError(f"plan.eq has {len(plan.eq)} bands, at most {AUR_CHAIN_MAX_BANDS} fit")
+        p.clip = plan.clip
         p.depth, p.top, p.fill = plan.depth, plan.top, plan.fill
         p.bands = len(plan.eq)
         for i, band in enumerate(plan.eq):

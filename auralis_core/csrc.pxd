@@ -195,6 +195,7 @@ cdef extern from "chain.h" nogil:
         double q
         double gain_db
     ctypedef struct aur_chain_params:
+        double clip
         double depth
         double top
         double fill

@@ -37,6 +37,11 @@ ROUND_CURVATURE, SHARP_CURVATURE = 0.25, 0.40
 FILL_PEAK_DB = 5.0
 #: `flat_top_share` above which a track counts as clipped.
 CLIPPED_SHARE = 0.001
+#: Declipping of such tracks: the crest it brings back is predicted, at most this; the expansion after it
+#: stops this far short of what an unclipped track is raised by, because on declipped peaks it moves away
+#: from the original; and room is left for peaks redrawn this far over the clip level (the limiter takes
+#: the rest).
+DECLIP_CREST_DB, CLIPPED_SHORT_DB, DECLIP_PEAK_DB = 5.0, 0.5, 4.0
 #: The range-rule EQ: octaves it looks at, slope of music's spectrum (middle, 10th and 90th percentile) in
 #: dB an octave, what an octave may deviate beyond that, largest gain of a band, and how far under the
 #: loudest octave a band counts as empty (a codec's cut-off, a missing sub).
@@ -133,6 +138,8 @@ class MasteringPlan:
         The LWRP decision; None without a fingerprint.
     lufs, crest_db : float or None
         What the decision was made from.
+    clip : float
+        Level at which the track's peaks were cut off and are to be redrawn, linear; 0 switches it off.
     depth : float
         Restoring expansion: peaks at `top` gain a factor 1 + depth; 0–3.
     top : float
@@ -160,6 +167,7 @@ class MasteringPlan:
     decision: Decision | None = None
     lufs: float | None = None
     crest_db: float | None = None
+    clip: float = 0.0
     depth: float = 0.0
     top: float = 1.0
     fill: float = 0.0
@@ -173,6 +181,7 @@ class MasteringPlan:
 
     def __post_init__(self) -> None:
         _check("intensity", self.intensity, 0.0, 1.0, "")
+        _check("clip", self.clip, 0.0, 1e6, "")
         _check("depth", self.depth, 0.0, MAX_DEPTH, "")
         _check("top", self.top, 1e-6, 1e6, "")
         _check("fill", self.fill, 0.0, 1.0, "")
@@ -190,7 +199,7 @@ class MasteringPlan:
     def is_identity(self) -> bool:
         """Whether the chain passes the samples through bit for bit."""
         return (
-            self.depth == self.fill == 0.0
+            self.clip == self.depth == self.fill == 0.0
             and all(band.gain_db == 0.0 for band in self.eq)
             and self.gain_db == 0.0
             and self.level_target is None
@@ -220,6 +229,7 @@ class MasteringPlan:
                 "expansion": decision.expansion,
                 "gain_db": decision.gain_db,
             },
+            "clip": self.clip,
             "depth": self.depth,
             "fill": self.fill,
             "eq": [{"kind": b.kind, "f0_hz": b.f0_hz, "q": b.q, "gain_db": b.gain_db} for b in self.eq],
@@ -398,17 +408,27 @@ def _restore(
     """As much expansion as brings the crest up by ten times `expansion` dB, and a trim that makes room."""
     curve = _CrestCurve(fingerprint)
     raise_db = 10.0 * expansion * base.intensity
-    depth, shortfall = curve.depth_for(raise_db)
     notes = [f"crest {fingerprint.crest_db:.1f} dB, to be raised by {raise_db:.1f} dB"]
+    clipped = fingerprint.extras["flat_top_share"] > CLIPPED_SHARE
+    if clipped:
+        brought = _declipped_crest(fingerprint)
+        notes.append(f"hard clipped: peaks redrawn, which brings {brought:.1f} dB")
+        raise_db = max(0.0, raise_db - CLIPPED_SHORT_DB - brought)
+    depth, shortfall = curve.depth_for(raise_db)
     if shortfall > 0.1:
         notes.append(f"expansion bound at {_db(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
     fill = _fill(fingerprint, notes) * min(1.0, 2.0 * expansion) * base.intensity
     trim = min(
-        ceiling - fingerprint.extras["true_peak_dbtp"] - _db(1.0 + depth) - FILL_PEAK_DB * fill,
+        ceiling
+        - fingerprint.extras["true_peak_dbtp"]
+        - _db(1.0 + depth)
+        - FILL_PEAK_DB * fill
+        - (DECLIP_PEAK_DB if clipped else 0.0),
         0.0 if base.decision is None else base.decision.gain_db,
     )
     return replace(
         base,
+        clip=curve.top if clipped else 0.0,
         depth=depth,
         top=curve.top,
         fill=fill,
@@ -428,6 +448,19 @@ def _fill(fingerprint: Fingerprint, notes: list[str]) -> float:
         return 0.0
     sharpness = (fingerprint.extras["peak_curvature"] - ROUND_CURVATURE) / (SHARP_CURVATURE - ROUND_CURVATURE)
     return MAX_FILL * min(max(sharpness, 0.0), 1.0)
+
+
+def _declipped_crest(fingerprint: Fingerprint) -> float:
+    """Decibels of crest that redrawing the clipped peaks brings back.
+
+    Short runs in many blocks grow most, long ones are flat on top in any case. Fitted to 24 hard clips of
+    eight recordings and synthesised pieces (.1 to 5 dB), .7 dB rms off.
+    """
+    extras = fingerprint.extras
+    longest = max(extras["flat_top_longest"], 1.0) * 44100.0 / fingerprint.sample_rate
+    share, consistency = extras["flat_top_share"], fingerprint["peak_consistency"]
+    crest = 2300.0 * math.pow(share, 0.7) * math.pow(consistency, 1.3) / longest
+    return min(crest, DECLIP_CREST_DB)
 
 
 class _CrestCurve:

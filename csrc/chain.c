@@ -1,5 +1,6 @@
 #include "chain.h"
 
+#include "declip.h"
 #include "leveller.h"
 #include "limiter.h"
 #include "restore.h"
@@ -13,6 +14,7 @@ enum { BLOCK = 256 };
 struct aur_chain {
     unsigned channels;
     size_t latency, hold; /* frames; hold: what the stages that are off would have delayed */
+    aur_declip *declip;   /* NULL when off */
     aur_restore *restore; /* NULL when off */
     aur_limiter *limiter; /* NULL when off */
     unsigned bands;
@@ -49,8 +51,8 @@ static int valid(const aur_chain_params *p, double sample_rate, unsigned channel
     ok &= channels >= 1 && channels <= AUR_MAX_CHANNELS && p->bands <= AUR_CHAIN_MAX_BANDS;
     for (unsigned b = 0; ok && b < p->bands; b++)
         ok = isfinite(p->band[b].f0) && isfinite(p->band[b].gain_db) && p->band[b].q > 0.0;
-    return ok && isfinite(p->gain_db) && isfinite(p->width) && isfinite(p->level_target) &&
-           isfinite(p->level_strength);
+    return ok && isfinite(p->clip) && isfinite(p->gain_db) && isfinite(p->width) &&
+           isfinite(p->level_target) && isfinite(p->level_strength);
 }
 
 static size_t bytes(unsigned channels, size_t hold) {
@@ -61,12 +63,14 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
                             aur_chain **out) {
     if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
     const int restores = params->depth != 0.0 || params->fill != 0.0;
-    const size_t restore = aur_restore_latency_at(sample_rate), limit = aur_limiter_latency_at(sample_rate);
-    const size_t hold = (restores ? 0 : restore) + (params->limit ? 0 : limit);
+    const int declips = params->clip != 0.0;
+    const size_t declip = aur_declip_latency_at(sample_rate), restore = aur_restore_latency_at(sample_rate);
+    const size_t limit = aur_limiter_latency_at(sample_rate);
+    const size_t hold = (declips ? 0 : declip) + (restores ? 0 : restore) + (params->limit ? 0 : limit);
     aur_chain *s = calloc(1, bytes(channels, hold));
     if (!s) return AUR_ENOMEM;
     s->channels = channels;
-    s->latency = restore + limit;
+    s->latency = declip + restore + limit;
     s->hold = hold;
     s->delay = (float *)(s + 1);
     s->least_gain = 1.0f;
@@ -81,11 +85,12 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     aur_leveller_init(&s->leveller, params->level_target, params->level_strength);
     aur_running_init(&s->before, sample_rate, channels);
     aur_running_init(&s->after, sample_rate, channels);
-    s->identity =
-        !restores && !s->bands && s->gain == 1.0f && !s->level && s->width == 1.0f && !params->limit;
+    s->identity = !declips && !restores && !s->bands && s->gain == 1.0f && !s->level && s->width == 1.0f &&
+                  !params->limit;
     const aur_restore_params tool = {params->depth, params->top, params->fill};
     aur_status status = AUR_OK;
-    if (restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);
+    if (declips) status = aur_declip_create(params->clip, sample_rate, channels, &s->declip);
+    if (status == AUR_OK && restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);
     if (status == AUR_OK && params->limit)
         status = aur_limiter_create(params->ceiling_db, sample_rate, channels, &s->limiter);
     if (status != AUR_OK) {
@@ -101,9 +106,11 @@ aur_status aur_chain_clone(const aur_chain *state, aur_chain **out) {
     if (!s) return AUR_ENOMEM;
     memcpy(s, state, bytes(state->channels, state->hold));
     s->delay = (float *)(s + 1);
+    s->declip = NULL;
     s->restore = NULL;
     s->limiter = NULL;
-    aur_status status = state->restore ? aur_restore_clone(state->restore, &s->restore) : AUR_OK;
+    aur_status status = state->declip ? aur_declip_clone(state->declip, &s->declip) : AUR_OK;
+    if (status == AUR_OK && state->restore) status = aur_restore_clone(state->restore, &s->restore);
     if (status == AUR_OK && state->limiter) status = aur_limiter_clone(state->limiter, &s->limiter);
     if (status != AUR_OK) {
         aur_chain_destroy(s);
@@ -115,6 +122,7 @@ aur_status aur_chain_clone(const aur_chain *state, aur_chain **out) {
 
 void aur_chain_destroy(aur_chain *state) {
     if (!state) return;
+    aur_declip_destroy(state->declip);
     aur_restore_destroy(state->restore);
     aur_limiter_destroy(state->limiter);
     free(state);
@@ -170,6 +178,7 @@ static void bound(float *x, size_t frames) {
 /* At most BLOCK frames, not past the end of a measuring block: the leveller's gain is one ramp. */
 static void process_block(aur_chain *s, float *const *x, size_t n, size_t ramp_at) {
     const float *const *in = (const float *const *)x;
+    if (s->declip) aur_declip_process(s->declip, in, x, n);
     if (s->restore) aur_restore_process(s->restore, in, x, n);
     for (unsigned b = 0; b < s->bands; b++)
         for (unsigned c = 0; c < s->channels; c++)

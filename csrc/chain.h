@@ -1,9 +1,9 @@
 /*
  * chain.h: everything mastering does to the samples of one track, as one state with one latency:
  *
- *   restore -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
+ *   declip -> restore -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
  *
- * Restore comes first because the damage it undoes happened to the waveform as it is in the file.
+ * Declip and restore come first because the damage they undo happened to the waveform as it is in the file.
  * The limiter is inside, so that a crossfade between two chains mixes signals that are both under
  * their ceilings, and a fade to or from the dry signal is exactly that.
  *
@@ -31,6 +31,7 @@ typedef struct {
 } aur_eq_band;
 
 typedef struct {
+    double clip;             /* declip.h: the level peaks were cut off at; 0 = off */
     double depth, top, fill; /* restore.h; depth = fill = 0 is off */
     unsigned bands;
     aur_eq_band band[AUR_CHAIN_MAX_BANDS];

@@ -37,9 +37,10 @@ C = {
     "pow2": "",
     "running": "biquad",
     "restore": "pow2",
+    "declip": "",
     "leveller": "lwrp running",
     "limiter": "pow2 truepeak",
-    "chain": "biquad leveller limiter restore running",
+    "chain": "biquad declip leveller limiter restore running",
 }
 
 #: Module of the core: the modules of the core it may import, `errors` and `schema` understood.

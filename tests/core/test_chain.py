@@ -12,6 +12,7 @@ from auralis_core.plan import Band, MasteringPlan
 SR = 44100
 EVERYTHING = MasteringPlan(
     "adaptive",
+    clip=0.3,
     depth=0.8,
     top=0.9,
     fill=0.2,

@@ -1,5 +1,6 @@
 """Plans, and what each promises measured on the samples that come out."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -51,6 +52,13 @@ def master(kind, lufs):
     return y, ac.fingerprint_array(y, SR)
 
 
+def sdr(x, y):
+    """Loudness-matched distance of `y` to `x`: SI-SDR, dB."""
+    x, y = x.astype(float), y.astype(float)
+    target = x * (x * y).sum() / (x * x).sum()
+    return 10 * np.log10((target**2).sum() / ((y - target) ** 2).sum())
+
+
 def render(kind, lufs, *args, **kwargs):
     x, fp = master(kind, lufs)
     plan = ac.plan(fp, *args, **kwargs)
@@ -83,14 +91,33 @@ def test_real_squashed_music_leaves_with_its_crest_raised(shared_audio):
 def test_expansion_moves_towards_the_unsquashed_original():
     """Crest alone proves nothing: the loudness-matched distance to what was squashed must fall."""
     _, _, _, squashed, restored = render("tanh", -10.0)
-    x = song().astype(float)
+    assert sdr(song(), restored) > sdr(song(), squashed) + 1.0
 
-    def sdr(y):
-        y = y.astype(float)
-        target = x * (x * y).sum() / (x * x).sum()
-        return 10 * np.log10((target**2).sum() / ((y - target) ** 2).sum())
 
-    assert sdr(restored) > sdr(squashed) + 1.0
+def test_a_hard_clip_of_peaky_music_is_declipped_and_not_expanded():
+    plan, _, out, squashed, restored = render("clip", -8.0)
+    assert plan.clip == 1.0
+    assert plan.depth == 0.0  # redrawing alone brings more than the 2 dB that are asked for
+    assert out.crest_db >= 12.0
+    assert sdr(song(), restored) > sdr(song(), squashed) + 1.0
+
+
+def test_a_hard_clip_of_real_music_keeps_the_bar_and_loses_less_than_by_expansion(shared_audio):
+    with audio.AudioReader(shared_audio / "sugar_plum_fairy.ogg") as reader:
+        reader.seek(20 * SR)
+        x = reader.read(8 * SR)
+    y = at_loudness(lambda g: np.clip(g * x, -1, 1).astype(np.float32), -8.0)
+    fp = ac.fingerprint_array(y, SR)
+    plan = ac.plan(fp)
+    z = ac.render_array(y, SR, plan)
+    assert ac.fingerprint_array(z, SR).crest_db >= 12.0
+    assert true_peak_dbtp(z) <= -1.0
+    # The piece has a crest of 10.7 dB by nature: what declipping gains, reaching 12 costs again.
+    declipped = ac.render_array(y, SR, MasteringPlan("adaptive", clip=plan.clip))
+    assert sdr(x, declipped) > sdr(x, y) + 3.0
+    unseen = ac.plan(replace(fp, extras={**fp.extras, "flat_top_share": 0.0}))
+    expanded = ac.render_array(y, SR, replace(unseen, fill=0.0))
+    assert sdr(x, z) > sdr(x, expanded) + 1.0
 
 
 @pytest.mark.parametrize("preset", ["adaptive", "gentle"])
@@ -226,7 +253,7 @@ def test_arguments_out_of_range_are_refused_by_name(kwargs, name):
 
 
 @pytest.mark.parametrize(
-    "field", ["intensity", "depth", "top", "fill", "gain_db", "level_strength", "width", "ceiling"]
+    "field", ["intensity", "clip", "depth", "top", "fill", "gain_db", "level_strength", "width", "ceiling"]
 )
 def test_plans_with_values_out_of_range_are_refused_by_name(field):
     with pytest.raises(ValueError, match=field):

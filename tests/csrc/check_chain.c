@@ -2,6 +2,7 @@
  * pieces equal whole, clones continue. */
 #include "chain.h"
 #include "crossfade.h"
+#include "declip.h"
 #include "limiter.h"
 #include "lwrp.h"
 #include "pow2.h"
@@ -92,6 +93,7 @@ static int check_refusals(void) {
     aur_chain *c;
     aur_limiter *l;
     aur_restore *r;
+    aur_declip *x;
     aur_decision d = {AUR_QUIET, 7.0, 7.0};
     CHECK(aur_chain_create(&p, 7999.0, 2, &c) == AUR_EINVAL);
     CHECK(aur_chain_create(&p, NAN, 2, &c) == AUR_EINVAL);
@@ -101,6 +103,10 @@ static int check_refusals(void) {
     CHECK(aur_limiter_create(1.0, 44100.0, 2, &l) == AUR_EINVAL);
     CHECK(aur_restore_create(&(aur_restore_params){0.0, 0.0, 0.0}, 44100.0, 2, &r) == AUR_EINVAL);
     CHECK(aur_lwrp_decide(NAN, 9.0, &d) == AUR_EINVAL && d.expansion == 7.0);
+    CHECK(aur_declip_create(0.0, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(NAN, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(1.0, 44100.0, 9, &x) == AUR_EINVAL);
+    aur_declip_destroy(NULL);
     aur_chain_destroy(NULL);
     aur_limiter_destroy(NULL);
     aur_restore_destroy(NULL);
@@ -121,7 +127,8 @@ static int check_crossfade(void) {
 int main(void) {
     static const double rates[] = {8000.0, 44100.0, 96000.0, 192000.0};
     static const unsigned channels[] = {1, 2, 3, 8};
-    aur_chain_params p = {.depth = 0.7,
+    aur_chain_params p = {.clip = 0.5,
+                          .depth = 0.7,
                           .top = 0.9,
                           .fill = 0.3,
                           .bands = 2,

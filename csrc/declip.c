@@ -1,0 +1,100 @@
+#include "declip.h"
+
+#include <stdlib.h>
+
+enum { BLOCK = 256, SIDE = 2 }; /* SIDE: samples on either side of a run that its cubic goes through */
+static const double LONGEST_S = 40.0 / 44100.0, TOLERANCE = 1.0 / 4096.0;
+
+struct aur_declip {
+    unsigned channels;
+    size_t longest, latency;
+    float low, level, high;       /* where a sample counts as clipped; what a redrawn one lies between */
+    size_t run[AUR_MAX_CHANNELS]; /* length of the run that the sample before the last SIDE is in */
+    float *held;                  /* channels x stride(), at the end of this allocation */
+};
+
+static size_t longest_run(double sample_rate) {
+    return (size_t)(LONGEST_S * sample_rate + 0.5);
+}
+
+size_t aur_declip_latency_at(double sample_rate) {
+    return longest_run(sample_rate) + SIDE;
+}
+
+/* Two frames already put out are kept too: they are the near side of a run that begins at once. */
+static size_t stride(const aur_declip *s) {
+    return SIDE + s->latency + BLOCK;
+}
+
+static size_t bytes(const aur_declip *s) {
+    return sizeof *s + s->channels * stride(s) * sizeof(float);
+}
+
+aur_status aur_declip_create(double level, double sample_rate, unsigned channels, aur_declip **out) {
+    if (!(level > 0.0 && level <= 1e9)) return AUR_EINVAL;
+    if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
+    if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
+    aur_declip shape = {.channels = channels, .longest = longest_run(sample_rate)};
+    shape.latency = aur_declip_latency_at(sample_rate);
+    shape.low = (float)(level * (1.0 - TOLERANCE));
+    shape.level = (float)level;
+    shape.high = (float)(level * AUR_DECLIP_HEADROOM);
+    aur_declip *s = calloc(1, bytes(&shape));
+    if (!s) return AUR_ENOMEM;
+    *s = shape;
+    s->held = (float *)(s + 1);
+    *out = s;
+    return AUR_OK;
+}
+
+aur_status aur_declip_clone(const aur_declip *state, aur_declip **out) {
+    aur_declip *s = malloc(bytes(state));
+    if (!s) return AUR_ENOMEM;
+    memcpy(s, state, bytes(state));
+    s->held = (float *)(s + 1);
+    *out = s;
+    return AUR_OK;
+}
+
+void aur_declip_destroy(aur_declip *state) {
+    free(state);
+}
+
+/* x[-2], x[-1], x[n] and x[n + 1] are reliable; x[0 .. n) becomes the cubic through them. */
+static void redraw(const aur_declip *s, float *x, size_t n) {
+    const double sign = x[0] < 0.0f ? -1.0 : 1.0, m = (double)n;
+    const double a = sign * x[-2], b = sign * x[-1], c = sign * x[n], d = sign * x[n + 1];
+    for (size_t i = 0; i < n; i++) {
+        const double t = (double)i, p = t + 2.0, q = t + 1.0, u = t - m, v = t - m - 1.0;
+        const double y = -a * q * u * v / ((m + 2.0) * (m + 3.0)) + b * p * u * v / ((m + 1.0) * (m + 2.0)) -
+                         c * p * q * v / ((m + 2.0) * (m + 1.0)) + d * p * q * u / ((m + 3.0) * (m + 2.0));
+        x[i] = (float)(sign * aur_clamp(y, s->level, s->high));
+    }
+}
+
+/* The sample *newest has come in, and so the one SIDE before it can be judged. */
+static void judge(aur_declip *s, unsigned c, float *newest) {
+    float *x = newest - SIDE;
+    const float sign = copysignf(1.0f, x[0]);
+    if (sign * x[0] < s->low) {
+        s->run[c] = 0;
+        return;
+    }
+    s->run[c] = s->run[c] > 0 && sign * x[-1] > 0.0f ? s->run[c] + 1 : 1;
+    if (sign * x[1] < s->low && s->run[c] <= s->longest) redraw(s, x + 1 - s->run[c], s->run[c]);
+}
+
+void aur_declip_process(aur_declip *s, const float *const *in, float *const *out, size_t frames) {
+    for (size_t done = 0; done < frames;) {
+        const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
+        for (unsigned c = 0; c < s->channels; c++) {
+            float *held = s->held + c * stride(s), *fresh = held + SIDE + s->latency;
+            memcpy(fresh, in[c] + done, n * sizeof *fresh);
+            for (size_t i = 0; i < n; i++)
+                judge(s, c, fresh + i);
+            memcpy(out[c] + done, held + SIDE, n * sizeof *held);
+            memmove(held, held + n, (SIDE + s->latency) * sizeof *held);
+        }
+        done += n;
+    }
+}
