@@ -42,6 +42,8 @@ CLIPPED_SHARE = 0.001
 #: from the original; and room is left for peaks redrawn this far over the clip level (the limiter takes
 #: the rest).
 DECLIP_CREST_DB, CLIPPED_SHORT_DB, DECLIP_PEAK_DB = 5.0, 0.5, 4.0
+#: A sine has a crest of 3 dB, a square of 0, music squashed to the limit 6: anything lower is a test tone.
+TONE_CREST_DB = 4.5
 #: The range-rule EQ: octaves it looks at, slope of music's spectrum (middle, 10th and 90th percentile) in
 #: dB an octave, what an octave may deviate beyond that, largest gain of a band, and how far under the
 #: loudest octave a band counts as empty (a codec's cut-off, a missing sub).
@@ -282,6 +284,9 @@ def plan(
     if decision.region is Region.DYNAMIC_LOUD:
         return base if not colour else replace(base, eq=colour, ceiling=ceiling)
     if decision.region is Region.COMPRESSED_LOUD:
+        if fingerprint.crest_db < TONE_CREST_DB:
+            kept = replace(base, notes=(f"crest {fingerprint.crest_db:.1f} dB: a tone, nothing to restore",))
+            return kept if not colour else replace(kept, eq=colour, ceiling=ceiling)
         return _restore(base, fingerprint, colour, min(decision.expansion * row.restore, 1.0), ceiling)
     return _quiet(base, fingerprint, row, target, ceiling)
 

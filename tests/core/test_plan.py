@@ -120,6 +120,17 @@ def test_a_hard_clip_of_real_music_keeps_the_bar_and_loses_less_than_by_expansio
     assert sdr(x, z) > sdr(x, expanded) + 1.0
 
 
+@pytest.mark.parametrize("shape", [np.sin, lambda t: np.sign(np.sin(t))])
+@pytest.mark.parametrize("hz", [110.3, 997.0])
+def test_a_loud_pure_tone_is_left_alone_bit_for_bit(shape, hz):
+    x = np.tile(0.99 * shape(2 * np.pi * hz * np.arange(3 * SR) / SR), (2, 1)).astype(np.float32)
+    fp = ac.fingerprint_array(x, SR)
+    assert fp.lufs > -12.0
+    plan = ac.plan(fp)
+    assert plan.decision.region == "compressed_loud"
+    assert ac.render_array(x, SR, plan).tobytes() == x.tobytes()
+
+
 @pytest.mark.parametrize("preset", ["adaptive", "gentle"])
 def test_a_dynamic_loud_track_is_byte_identical(preset):
     plan, fp, _, x, y = render("dynamic", -11.0, preset)
