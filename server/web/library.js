@@ -7,7 +7,7 @@ const PAGE = 100;
 const MOST = 1000; // tracks the server gives at once
 const TYPING_MS = 150;
 const SCAN_MS = 3000; // how often a list that still changes is looked at
-const STATES = { pending: "Not measured yet", failed: "Cannot be read" };
+const STATES = { pending: "Not measured yet", failed: "Cannot be read in full" };
 
 /** Events: `choose` (detail: the row of /api/tracks), `trouble`. */
 export class Library extends EventTarget {

@@ -69,7 +69,7 @@ export const stallWords = (stalled) => STALLS[stalled] ?? "";
 
 /** What is being done to the track, in a few short sentences. */
 export function story({ decision, applied, bypass, intensity, standard }) {
-  if (bypass) return "You are hearing the original, bit for bit. Press B to go back to the enhanced sound.";
+  if (bypass) return "You are hearing the original, bit for bit. Choose Enhanced, or press B, to go back.";
   if (intensity === 0) return "Intensity is at zero, so the original passes through, bit for bit.";
   if (standard || !decision) {
     return "Still listening: until this track has been measured, a careful standard setting plays.";
@@ -99,9 +99,10 @@ export function tone({ kind, f0_hz: hz, gain_db: gain }) {
   return `${number(gain, 1, "dB", true)} ${where} ${pitch(hz)}`;
 }
 
-/** A reason of the plan, its frequencies as everywhere else on the page. */
+/** A reason of the plan in few words, its frequencies as everywhere else on the page. */
 export function reason(note) {
-  return note.replace(/(\d+(?:\.\d+)?) Hz/g, (_, hz) => pitch(Number(hz)));
+  const short = note.replace(/ octave (.*) the range$/, ": $1 range");
+  return short.replace(/(\d+(?:\.\d+)?) Hz/g, (_, hz) => pitch(Number(hz)));
 }
 
 const pitch = (hz) => (hz >= 1000 ? number(hz / 1000, hz % 1000 ? 1 : 0, "kHz") : number(hz, 0, "Hz"));

@@ -470,8 +470,8 @@ def test_story_fits_the_gain_and_frequencies_have_one_unit(
         "There is headroom here. Auralis lifts it by 2.0 dB" + end,
         "This level needs no change" + end,
         "This track needs no lift. Auralis lowers it by 0.2 dB" + end,
-        "8 kHz octave 2.0 dB over the range",
-        "63 Hz octave 41.1 dB under the range",
+        "8 kHz: 2.0 dB over range",
+        "63 Hz: 41.1 dB under range",
         "−1.0 dB around 8 kHz",
     ]
     v.track("Every Fader Up").click()
@@ -508,7 +508,7 @@ def test_file_that_cannot_be_read_says_so_in_the_list(
     server = Server(folder, tmp_path / "auralis.db")
     try:
         v = visit(at=server)
-        v.track("Cannot be read").wait_for()
+        v.track("Cannot be read in full").wait_for()
         assert v.page.locator("#tracks .why-not").count() == 1
         v.page.goto("about:blank")  # leaves before the server does
     finally:
