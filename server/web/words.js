@@ -62,7 +62,7 @@ const PRESETS = {
 export const presetWords = (name) => PRESETS[name] ?? "";
 
 const STALLS = {
-  offline: "Stopped: connection lost. Reconnecting…",
+  offline: "Stopped. Reconnecting…",
   late: "Waiting for the server…",
 };
 export const stallWords = (stalled) => STALLS[stalled] ?? "";

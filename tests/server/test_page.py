@@ -662,6 +662,10 @@ def test_lost_connection_is_said_and_playback_resumes(visit: Callable[..., Visit
     v.until("document.querySelector('#waiting').textContent.includes('Reconnecting')")
     assert v.page.get_attribute("#toggle", "aria-label") == "Stop waiting"
     assert v.page.locator("#toggle .wait").is_visible()
+    v.page.set_viewport_size({"width": 375, "height": 700})
+    whole = "((p) => p.scrollWidth <= p.clientWidth)(document.querySelector('#waiting'))"
+    assert v.page.evaluate(whole)
+    v.page.get_by_role("button", name="Sound", exact=True).click()  # nothing lies over the switch of views
     assert not v.page.locator("#toggle .pause").is_visible()
     assert v.page.locator("#tracks .playing").count() == 0
     server.start()
