@@ -712,7 +712,7 @@ def test_words_keep_to_their_places(visit: Callable[..., Visit], width: int) -> 
             if (box(name).width - ink(name).width < 6) out.push(name.textContent);
           }
           for (const value of all("#fingerprint .value")) {
-            if (ink(value).left < box(value).left - 0.5) out.push(value.textContent);
+            if (ink(value).width > box(value).width + 0.5) out.push(value.textContent);
           }
           const one = (selector) => box(document.querySelector(selector));
           const gap = (upper, lower) => one(lower).top - one(upper).bottom;
