@@ -15,6 +15,9 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
 
+#: One worker, so that the wheel is built once.
+pytestmark = pytest.mark.xdist_group("wheel")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

