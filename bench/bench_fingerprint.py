@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from auralis_core.bench import best
 from auralis_core.features import FeatureExtractor
 from auralis_core.fingerprint import measure
 
@@ -52,17 +52,6 @@ def music() -> NDArray[np.float32]:
     return (0.1 * beat + 0.08 * chord).astype(np.float32)
 
 
-def best(*calls: Callable[[], object], rounds: int = 5) -> list[float]:
-    """Shortest time of each call, taken in turn."""
-    times = [float("inf")] * len(calls)
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            times[i] = min(times[i], time.perf_counter() - start)
-    return times
-
-
 def decode(path: Path) -> None:
     buffer = np.empty((65536, 2), np.float32)
     with soundfile.SoundFile(path) as file:
@@ -76,7 +65,7 @@ def report(benchmark, **figures: float) -> None:
 
 
 def test_fingerprint_beside_decoding(benchmark, flac: Path) -> None:
-    decoding, whole = best(lambda: decode(flac), lambda: measure(flac))
+    decoding, whole = best(lambda: decode(flac), lambda: measure(flac), rounds=5)
     report(benchmark, ratio_to_decode=whole / decoding, realtime_factor=SECONDS / whole, decode_s=decoding)
     benchmark.pedantic(measure, args=(flac,), rounds=3, warmup_rounds=1)
 
@@ -110,7 +99,7 @@ def test_stages(benchmark, flac: Path, tmp_path: Path) -> None:
         [compiler, *flags, f"-I{ROOT / 'csrc'}", str(ROOT / "bench/stages.c"), *sources, "-lm", "-o", driver],
         check=True,
     )
-    (decoding,) = best(lambda: decode(flac))
+    (decoding,) = best(lambda: decode(flac), rounds=5)
     lines = subprocess.run(
         [driver, samples, str(RATE), "5"], check=True, capture_output=True, text=True
     ).stdout
