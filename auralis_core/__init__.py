@@ -10,12 +10,13 @@ from .errors import (
     DatasetError,
     FingerprintError,
     SidecarError,
+    StateError,
 )
 from .features import FeatureExtractor
 from .fingerprint import fingerprint, fingerprint_array
 from .meter import Meter
 from .plan import PRESETS, MasteringPlan, bypass_plan, plan, standard_plan
-from .render import ChunkRecord, Renderer, render_array
+from .render import ChunkRecord, Renderer, RendererState, render_array
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Dimension, Fingerprint
 
 __version__ = "0.1.0"
@@ -38,7 +39,9 @@ __all__ = [
     "MasteringPlan",
     "Meter",
     "Renderer",
+    "RendererState",
     "SidecarError",
+    "StateError",
     "bypass_plan",
     "crossfade",
     "fingerprint",

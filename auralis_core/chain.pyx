@@ -5,12 +5,17 @@ track gets is ``plan.py``; where in the file a chain stands, and the crossfade b
 ``render.py``.
 """
 
+import struct
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 
+from libc.string cimport memset
+
 from auralis_core.csrc cimport (
     AUR_CHAIN_MAX_BANDS,
+    AUR_CHAIN_SNAPSHOT,
     AUR_EINVAL,
     AUR_ENOMEM,
     AUR_EQ_HIGH_SHELF,
@@ -29,6 +34,9 @@ from auralis_core.csrc cimport (
     aur_chain_params,
     aur_chain_process,
     aur_chain_record,
+    aur_chain_restore,
+    aur_chain_save,
+    aur_chain_snapshot_size,
     aur_eq_band,
     aur_limiter,
     aur_limiter_create,
@@ -37,6 +45,13 @@ from auralis_core.csrc cimport (
     aur_limiter_process,
     aur_limiter_reset,
 )
+
+from .errors import StateError
+
+#: In front of a saved state: magic number (which tells the byte order), version, sample rate, channels, digest
+#: of the parameters, digest of the rest. The state itself follows.
+_HEADER = struct.Struct("=IHHI8s8s")
+_MAGIC = 0x43525541
 
 _KINDS = {"peaking": AUR_EQ_PEAKING, "low_shelf": AUR_EQ_LOW_SHELF, "high_shelf": AUR_EQ_HIGH_SHELF}
 
@@ -50,6 +65,10 @@ class Measured(NamedTuple):
     crest_out: float
     gain_db: float
     gain_reduction_db: float
+
+
+def _digest(data):
+    return blake2b(data, digest_size=8).digest()
 
 
 def eq_response_db(eq, double sample_rate, frequencies):
@@ -89,16 +108,19 @@ cdef class Chain:
     cdef readonly object plan
     cdef readonly int channels
     cdef readonly int sample_rate
+    cdef bytes _parameters  # their digest
 
     def __cinit__(self, plan, sample_rate, channels):
         cdef aur_chain_params p
+        memset(&p, 0, sizeof(p))  # what lies between the fields counts in the digest
         if len(plan.eq) > AUR_CHAIN_MAX_BANDS:
             raise ValueError(f"plan.eq has {len(plan.eq)} bands, at most {AUR_CHAIN_MAX_BANDS} fit")
         p.clip = plan.clip
         p.depth, p.top, p.fill = plan.depth, plan.top, plan.fill
         p.bands = len(plan.eq)
         for i, band in enumerate(plan.eq):
-            p.band[i] = aur_eq_band(_KINDS[band.kind], band.f0_hz, band.q, band.gain_db)
+            p.band[i].kind = _KINDS[band.kind]
+            p.band[i].f0, p.band[i].q, p.band[i].gain_db = band.f0_hz, band.q, band.gain_db
         p.gain_db = plan.gain_db
         p.level = plan.level_target is not None
         p.level_target = plan.level_target or 0.0
@@ -107,6 +129,7 @@ cdef class Chain:
         p.limit = plan.ceiling is not None
         p.ceiling_db = plan.ceiling or 0.0
         self.plan, self.sample_rate, self.channels = plan, sample_rate, channels
+        self._parameters = _digest((<unsigned char *> &p)[:sizeof(p)])
         cdef int status = aur_chain_create(&p, sample_rate, max(channels, 0), &self._state)
         if status == AUR_EINVAL:
             raise ValueError(f"sample_rate must be 8000–192000 and channels 1–{AUR_MAX_CHANNELS}, "
@@ -172,6 +195,61 @@ cdef class Chain:
         aur_chain_destroy(other._state)
         other._state = state
         return other
+
+    def save(self):
+        """What the chain has heard, as bytes: a few 10 kB that `restore` of an equal chain continues from.
+
+        They are for chains of the same version of the library on the same kind of machine.
+        """
+        cdef bytearray state
+        cdef unsigned char[::1] out
+        self._enter()
+        state = bytearray(aur_chain_snapshot_size(self._state))
+        out = state
+        aur_chain_save(self._state, &out[0])
+        self._busy = False
+        return _HEADER.pack(_MAGIC, AUR_CHAIN_SNAPSHOT, self.channels, self.sample_rate, self._parameters,
+                            _digest(state)) + state
+
+    def restore(self, data):
+        """Continue where the chain that `save` was called on stood then, bit for bit.
+
+        Parameters
+        ----------
+        data : bytes-like
+            From `save` of a chain of the same plan, sample rate and channels.
+
+        Raises
+        ------
+        StateError
+            `data` is nothing of the kind: foreign, damaged, of another version, or of another chain. This
+            chain is then as it was.
+        """
+        cdef const unsigned char[::1] state
+        cdef int status
+        header, rest = memoryview(data)[:_HEADER.size], memoryview(data)[_HEADER.size:]
+        if len(header) < _HEADER.size or len(rest) == 0:
+            raise StateError("too short for the state of a chain")
+        magic, version, channels, rate, parameters, digest = _HEADER.unpack(header)
+        if magic != _MAGIC:
+            raise StateError("not the state of a chain, or from a machine of another byte order")
+        if version != AUR_CHAIN_SNAPSHOT:
+            raise StateError(f"state of version {version}, this library reads {AUR_CHAIN_SNAPSHOT}")
+        if (rate, channels) != (self.sample_rate, self.channels):
+            raise StateError(f"state of a chain for {rate} Hz and {channels} channels, this one runs at "
+                             f"{self.sample_rate} Hz with {self.channels}")
+        if parameters != self._parameters:
+            raise StateError("state of a chain with another plan")
+        if digest != _digest(rest):
+            raise StateError("damaged: the state does not match its digest")
+        state = rest
+        self._enter()
+        status = aur_chain_restore(&self._state, &state[0], state.shape[0])
+        self._busy = False
+        if status == AUR_EINVAL:
+            raise StateError("not a state this chain can be in")
+        if status != AUR_OK:
+            raise MemoryError
 
     def inherit(self, Chain other not None, bint same_place):
         """Take over what `other`'s leveller has learned about the track, if both have one.

@@ -221,6 +221,11 @@ cdef extern from "chain.h" nogil:
                                 aur_chain **out)
     aur_status aur_chain_clone(const aur_chain *state, aur_chain **out)
     void aur_chain_destroy(aur_chain *state)
+    enum:
+        AUR_CHAIN_SNAPSHOT
+    size_t aur_chain_snapshot_size(const aur_chain *state)
+    void aur_chain_save(const aur_chain *state, unsigned char *bytes)
+    aur_status aur_chain_restore(aur_chain **state, const unsigned char *bytes, size_t size)
     void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place)
     void aur_chain_measured(const aur_chain *state, aur_chain_record *out)
     double aur_chain_band_db(const aur_eq_band *band, double sample_rate, double f)

@@ -50,5 +50,9 @@ class SidecarError(AuralisError):
         self.kind: SidecarFault = kind
 
 
+class StateError(AuralisError):
+    """Saved bytes are not a state this chain can continue from: foreign, damaged, or another plan's."""
+
+
 class DatasetError(AuralisError):
     """The SQLite dataset cannot be opened, read or written."""

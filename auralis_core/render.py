@@ -19,12 +19,17 @@ and changes of plan.
 Changing plans. The new chain runs beside the old one on the same samples and the two are mixed by
 an equal-gain crossfade that begins at exactly the current position. A change during a fade fades
 from the mixture.
+
+State. `save` is everything the chains have heard, as a value; `restore` continues from it bit for bit, in
+this Renderer or in another one over the same track. What the chains will be fed next, and what `set_plan`
+primes from, is read from the source again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -35,6 +40,7 @@ from numpy.typing import NDArray
 from .audio import AudioReader
 from .chain import Chain
 from .crossfade import crossfade as mix
+from .errors import StateError
 from .plan import MasteringPlan
 
 Samples = NDArray[np.float32]
@@ -94,6 +100,31 @@ class ChunkRecord(NamedTuple):
     lufs_out: float
     crest_out: float
     gain_reduction_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class RendererState:
+    """Where a `Renderer` stood and what its chains had heard. A value: it can be kept, copied and pickled.
+
+    `voices` are the chains sounding at `position`: plan, first frame and length of the fade that brings
+    it in, and saved state of each; the last is the plan in force.
+    """
+
+    frames: int
+    sample_rate: int
+    channels: int
+    position: int
+    voices: tuple[tuple[MasteringPlan, int, int, bytes], ...]
+
+    @property
+    def plan(self) -> MasteringPlan:
+        """The plan in force, or being faded in."""
+        return self.voices[-1][0]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the saved chains."""
+        return sum(len(saved) for _, _, _, saved in self.voices)
 
 
 class _Voice:
@@ -221,6 +252,35 @@ class Renderer:
         voice = _Voice(plan, chain, self._position, crossfade)
         self._voices = [*self._voices, voice] if crossfade else [voice]
 
+    def save(self) -> RendererState:
+        """Everything needed to `restore` this position: some 20 µs and 18 kB for each sounding chain."""
+        voices = tuple((v.plan, v.start, v.length, v.chain.save()) for v in self._voices)
+        return RendererState(self.frames, self.sample_rate, self.channels, self._position, voices)
+
+    def restore(self, state: RendererState) -> None:
+        """Continue from a saved state as uninterrupted play would have, bit for bit.
+
+        Raises
+        ------
+        StateError
+            `state` is of another track, or damaged; nothing has changed.
+        AudioReadError
+            The source cannot be read there.
+        """
+        shape = (self.frames, self.sample_rate, self.channels)
+        if (state.frames, state.sample_rate, state.channels) != shape:
+            raise StateError("the state is of another track")
+        if not 0 <= state.position <= self.frames or not state.voices:
+            raise StateError("the state is damaged")
+        voices = []
+        for plan, start, length, saved in state.voices:
+            chain = Chain(plan, self.sample_rate, self.channels)
+            chain.restore(saved)
+            voices.append(_Voice(plan, chain, start, length))
+        self._wind(state.position)
+        self._feed(state.position + chain.latency - self._fed)
+        self._voices, self._position = voices, state.position
+
     def close(self) -> None:
         """Close the file, if this Renderer opened it."""
         if self._owned is not None:
@@ -240,16 +300,23 @@ class Renderer:
         self._position = frame
         self._reach = round(PRIME_S * self.sample_rate) + chain.latency + GRID
         self._nothing: Samples = np.zeros((self.channels, 0), np.float32)
-        self._memory: deque[Samples] = deque()
-        self._held = 0
-        first = max(0, frame - round(PRIME_S * self.sample_rate)) // GRID * GRID
-        self._fed = first
         former = self._voices[-1].chain if self._voices else None
-        self._source.seek(first)
         self._voices = [_Voice(plan, chain, frame, 0)]
-        chain.process(self._feed(frame + chain.latency - first))
+        self._wind(frame)
+        chain.process(self._feed(frame + chain.latency - self._fed))
         if former is not None:
             chain.inherit(former, same_place=False)
+
+    def _primed_from(self, frame: int) -> int:
+        """Where a chain begins to hear that is to be heard from `frame` on."""
+        return max(0, frame - round(PRIME_S * self.sample_rate)) // GRID * GRID
+
+    def _wind(self, frame: int) -> None:
+        """The source to where a chain for `frame` begins to hear, with nothing remembered."""
+        self._fed = self._primed_from(frame)
+        self._memory: deque[Samples] = deque()
+        self._held = 0
+        self._source.seek(self._fed)
 
     def _feed(self, n: int) -> Samples:
         """The next n frames of the dry signal, silence after its end, remembered for `set_plan`."""
@@ -272,9 +339,9 @@ class Renderer:
             self._held -= self._memory.popleft().shape[1]
 
     def _recent(self) -> Samples:
-        """The remembered dry signal up to the last frame fed, from a multiple of `GRID` on."""
+        """What a chain for the current position has to hear: the dry signal up to the last frame fed."""
         dry = np.concatenate(self._memory, axis=1)
-        return np.ascontiguousarray(dry[:, -(self._fed - self._held) % GRID :])
+        return np.ascontiguousarray(dry[:, self._primed_from(self._position) - (self._fed - self._held) :])
 
 
 def render_array(x: Samples, sample_rate: int, plan: MasteringPlan) -> Samples:

@@ -128,6 +128,47 @@ void aur_chain_destroy(aur_chain *state) {
     free(state);
 }
 
+static void snapshot(aur_chain *s, aur_walk *walk) {
+    if (s->declip) aur_declip_snapshot(s->declip, walk);
+    if (s->restore) aur_restore_snapshot(s->restore, walk);
+    if (s->limiter) aur_limiter_snapshot(s->limiter, walk);
+    for (unsigned b = 0; b < s->bands; b++)
+        aur_walk_doubles(walk, &s->eq[b][0].z1, 2 * s->channels, -DBL_MAX, DBL_MAX);
+    if (s->level) aur_leveller_snapshot(&s->leveller, walk);
+    aur_running_snapshot(&s->before, walk);
+    if (!s->identity) aur_running_snapshot(&s->after, walk);
+    aur_walk_floats(walk, &s->least_gain, 1, 0.0f, 1.0f);
+    if (s->hold) {
+        aur_walk_index(walk, &s->delay_at, s->hold);
+        aur_walk_samples(walk, s->delay, s->channels * s->hold);
+    }
+}
+
+/* Counting and writing leave the state as it is. */
+size_t aur_chain_snapshot_size(const aur_chain *state) {
+    aur_walk walk = {.mode = AUR_WALK_COUNT, .ok = 1};
+    snapshot((aur_chain *)state, &walk);
+    return walk.bytes;
+}
+
+void aur_chain_save(const aur_chain *state, unsigned char *out) {
+    aur_walk walk = {.mode = AUR_WALK_WRITE, .ok = 1, .size = aur_chain_snapshot_size(state), .into = out};
+    snapshot((aur_chain *)state, &walk);
+}
+
+aur_status aur_chain_restore(aur_chain **state, const unsigned char *bytes, size_t size) {
+    if (size != aur_chain_snapshot_size(*state)) return AUR_EINVAL;
+    aur_chain *s;
+    const aur_status status = aur_chain_clone(*state, &s);
+    if (status != AUR_OK) return status;
+    aur_walk walk = {.mode = AUR_WALK_READ, .ok = 1, .size = size, .from = bytes};
+    snapshot(s, &walk);
+    aur_chain_destroy(walk.ok ? *state : s);
+    if (!walk.ok) return AUR_EINVAL;
+    *state = s;
+    return AUR_OK;
+}
+
 void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place) {
     if (state->level && src->level) aur_leveller_inherit(&state->leveller, &src->leveller);
     if (same_place) state->before = src->before;

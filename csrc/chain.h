@@ -58,6 +58,15 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
 aur_status aur_chain_clone(const aur_chain *state, aur_chain **out);
 void aur_chain_destroy(aur_chain *state);
 
+/* The state as bytes: how many they are, and the bytes. They hold what was heard, not the parameters. */
+#define AUR_CHAIN_SNAPSHOT 1u /* goes up with every change of what is walked, of its order or meaning */
+size_t aur_chain_snapshot_size(const aur_chain *state);
+void aur_chain_save(const aur_chain *state, unsigned char *out);
+
+/* Continues where the chain that wrote the bytes stood; it had the same parameters, rate and channels.
+ * AUR_EINVAL when the bytes cannot be those of such a chain; the state is then as it was. */
+aur_status aur_chain_restore(aur_chain **state, const unsigned char *bytes, size_t size);
+
 /* Takes over what the leveller of src has learned about the track, when both chains have one. same_place:
  * both have heard the same frames last, so the measurement of the input is taken over too. */
 void aur_chain_inherit(aur_chain *state, const aur_chain *src, int same_place);

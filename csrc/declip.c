@@ -60,6 +60,13 @@ void aur_declip_destroy(aur_declip *state) {
     free(state);
 }
 
+void aur_declip_snapshot(aur_declip *s, aur_walk *walk) {
+    for (unsigned c = 0; c < s->channels; c++) {
+        aur_walk_index(walk, &s->run[c], SIZE_MAX);
+        aur_walk_samples(walk, s->held + c * stride(s), SIDE + s->latency);
+    }
+}
+
 /* x[-2], x[-1], x[n] and x[n + 1] are reliable; x[0 .. n) becomes the cubic through them. */
 static void redraw(const aur_declip *s, float *x, size_t n) {
     const double sign = x[0] < 0.0f ? -1.0 : 1.0, m = (double)n;

@@ -11,6 +11,7 @@
 #define AUR_DECLIP_H
 
 #include "common.h"
+#include "snapshot.h"
 
 #define AUR_DECLIP_HEADROOM 2.0
 
@@ -20,6 +21,7 @@ typedef struct aur_declip aur_declip;
 aur_status aur_declip_create(double level, double sample_rate, unsigned channels, aur_declip **out);
 aur_status aur_declip_clone(const aur_declip *state, aur_declip **out);
 void aur_declip_destroy(aur_declip *state);
+void aur_declip_snapshot(aur_declip *state, aur_walk *walk);
 
 /* Frames by which the output lags; depends on the sample rate alone. */
 size_t aur_declip_latency_at(double sample_rate);

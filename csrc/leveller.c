@@ -21,6 +21,17 @@ void aur_leveller_inherit(aur_leveller *s, const aur_leveller *src) {
     s->strength = strength;
 }
 
+void aur_leveller_snapshot(aur_leveller *s, aur_walk *walk) {
+    aur_walk_doubles(walk, &s->gain_db, 1, -RANGE_DB, RANGE_DB);
+    aur_walk_doubles(walk, &s->next_db, 1, -RANGE_DB, RANGE_DB);
+    aur_walk_doubles(walk, s->recent, 4, 0.0, DBL_MAX);
+    aur_walk_bytes(walk, &s->blocks, sizeof s->blocks);
+    aur_walk_bytes(walk, &s->counted, sizeof s->counted);
+    aur_walk_doubles(walk, &s->crest_sum, 1, -DBL_MAX, DBL_MAX);
+    aur_walk_bytes(walk, &s->crest_count, sizeof s->crest_count);
+    aur_walk_bytes(walk, s->count, sizeof s->count);
+}
+
 static double bin_power(unsigned bin) {
     return pow(10.0, (AUR_RUNNING_FLOOR + ((double)bin + 0.5) * BIN_LU) / 10.0);
 }

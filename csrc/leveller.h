@@ -34,6 +34,8 @@ void aur_leveller_init(aur_leveller *state, double target_lufs, double strength)
 /* Takes over everything src has heard and the gain it stands at, but not its target and strength. */
 void aur_leveller_inherit(aur_leveller *state, const aur_leveller *src);
 
+void aur_leveller_snapshot(aur_leveller *state, aur_walk *walk);
+
 /* A block of the input is complete: decide the gain at the end of the next one. */
 void aur_leveller_feed(aur_leveller *state, const aur_running_block *block);
 

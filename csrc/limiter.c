@@ -21,6 +21,7 @@ static const float UNITY = 268435456.0f; /* 2^28: gain 1 in fixed point */
 static const float CERTAIN = 0.01f;      /* share of the first look that may go unseen: .1 dB */
 static const float UNSEEN = 0.2f;        /* share of the treble that longer interpolators may yet find */
 static const double BETA = 6.0;          /* Kaiser window of the second look */
+static const float LEAST = -256.0f;      /* no ceiling is further, in log2, under a float */
 static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
 
 struct aur_limiter {
@@ -222,6 +223,26 @@ void aur_limiter_reset(aur_limiter *s) {
         value *= (int64_t)s->box;
         s->sum[k] = value;
     }
+}
+
+void aur_limiter_snapshot(aur_limiter *s, aur_walk *walk) {
+    aur_truepeak_snapshot(s->peak, walk);
+    aur_walk_samples(walk, s->first, WAIT);
+    aur_walk_index(walk, &s->at, s->window);
+    aur_walk_index(walk, &s->calm, SIZE_MAX);
+    aur_walk_floats(walk, &s->running, 1, LEAST, 0.0f);
+    aur_walk_floats(walk, &s->held, 1, LEAST, 0.0f);
+    aur_walk_floats(walk, s->stretch, s->window, LEAST, 0.0f);
+    aur_walk_floats(walk, s->suffix, s->window + 1, LEAST, 0.0f);
+    aur_walk_index(walk, &s->box_at, s->box);
+    int64_t most = (int64_t)UNITY;
+    for (int k = 0; k < 3; k++) {
+        aur_walk_integers(walk, s->past[k], s->box, 0, most);
+        most *= (int64_t)s->box;
+        aur_walk_integers(walk, &s->sum[k], 1, 0, most);
+    }
+    for (unsigned c = 0; c < s->channels; c++)
+        aur_walk_samples(walk, s->delay + c * (s->history + BLOCK), s->history);
 }
 
 size_t aur_limiter_latency(const aur_limiter *state) {

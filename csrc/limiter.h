@@ -23,6 +23,7 @@
 #define AUR_LIMITER_H
 
 #include "common.h"
+#include "snapshot.h"
 
 #define AUR_LIMITER_MARGIN_DB 0.2
 
@@ -33,6 +34,7 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
 aur_status aur_limiter_clone(const aur_limiter *state, aur_limiter **out);
 void aur_limiter_destroy(aur_limiter *state);
 void aur_limiter_reset(aur_limiter *state);
+void aur_limiter_snapshot(aur_limiter *state, aur_walk *walk);
 
 /* Frames by which the output lags; depends on the sample rate alone. */
 size_t aur_limiter_latency(const aur_limiter *state);

@@ -112,6 +112,24 @@ void aur_restore_destroy(aur_restore *state) {
     free(state);
 }
 
+void aur_restore_snapshot(aur_restore *s, aur_walk *walk) {
+    aur_walk_index(walk, &s->at, s->quantum);
+    aur_walk_bytes(walk, &s->quanta, sizeof s->quanta);
+    aur_walk_doubles(walk, s->fast_power, BANDS, 0.0, 1e80);
+    aur_walk_doubles(walk, s->slow_power, BANDS, 0.0, 1e80);
+    aur_walk_doubles(walk, s->gain_log2, BANDS, 0.0, AUR_RESTORE_MAX_GAIN_DB);
+    aur_walk_samples(walk, s->from, BANDS);
+    aur_walk_samples(walk, s->step, BANDS);
+    for (unsigned c = 0; c < s->channels; c++) {
+        aur_walk_samples(walk, s->dry + c * dry_stride(s), s->lag + s->quantum);
+        if (s->fill == 0.0) continue;
+        aur_walk_doubles(walk, s->power[c], BANDS, 0.0, 1e80);
+        aur_walk_bytes(walk, s->integral[c], sizeof s->integral[c]);
+        aur_walk_bytes(walk, s->third + c * (s->history + BLOCK), s->history * sizeof *s->third);
+        aur_walk_samples(walk, s->held + c * BANDS * s->quantum, BANDS * s->quantum);
+    }
+}
+
 static void expand(const aur_restore *s, const float *in, float *restrict out, size_t n) {
     const float depth = s->depth, per_top = s->per_top;
     for (size_t i = 0; i < n; i++) {

@@ -23,6 +23,7 @@
 #define AUR_RESTORE_H
 
 #include "common.h"
+#include "snapshot.h"
 
 #define AUR_RESTORE_MAX_GAIN_DB 6.0
 
@@ -41,6 +42,7 @@ aur_status aur_restore_create(const aur_restore_params *params, double sample_ra
                               aur_restore **out);
 aur_status aur_restore_clone(const aur_restore *state, aur_restore **out);
 void aur_restore_destroy(aur_restore *state);
+void aur_restore_snapshot(aur_restore *state, aur_walk *walk);
 
 /* Frames by which the output lags; depends on the sample rate alone. */
 size_t aur_restore_latency_at(double sample_rate);

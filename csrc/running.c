@@ -28,6 +28,22 @@ void aur_running_init(aur_running *s, double sample_rate, unsigned channels) {
         s->weight[c] = channels > 5 && c == 3 ? 0.0 : channels >= 5 && c >= 3 + (channels > 5) ? 1.41 : 1.0;
 }
 
+void aur_running_snapshot(aur_running *s, aur_walk *walk) {
+    aur_walk_index(walk, &s->at, s->length);
+    for (unsigned c = 0; c < s->channels; c++) {
+        aur_walk_doubles(walk, &s->z[c][0].z1, 4, -DBL_MAX, DBL_MAX);
+        aur_walk_doubles(walk, &s->weighted[c], 1, 0.0, DBL_MAX);
+        aur_walk_doubles(walk, &s->square[c], 1, 0.0, DBL_MAX);
+        aur_walk_floats(walk, &s->peak[c], 1, 0.0f, FLT_MAX);
+    }
+    aur_walk_bytes(walk, &s->blocks, sizeof s->blocks);
+    for (size_t i = 0; i < AUR_RUNNING_BLOCKS; i++) {
+        aur_walk_doubles(walk, &s->ring[i].power, 1, 0.0, DBL_MAX);
+        aur_walk_doubles(walk, &s->ring[i].crest_db, 1, -DBL_MAX, DBL_MAX);
+        aur_walk_bytes(walk, &s->ring[i].active, sizeof s->ring[i].active);
+    }
+}
+
 static void complete(aur_running *s) {
     aur_running_block *block = &s->ring[s->blocks++ % AUR_RUNNING_BLOCKS];
     double power = 0.0, square = 0.0, peak = 0.0;

@@ -11,6 +11,7 @@
 
 #include "biquad.h"
 #include "common.h"
+#include "snapshot.h"
 
 #define AUR_RUNNING_BLOCKS 30u
 #define AUR_RUNNING_FLOOR (-70.0)
@@ -34,6 +35,8 @@ typedef struct {
 
 /* sample_rate and channels as the chain checked them. */
 void aur_running_init(aur_running *state, double sample_rate, unsigned channels);
+
+void aur_running_snapshot(aur_running *state, aur_walk *walk);
 
 /* Takes in at most the frames that complete one block, and returns how many it took. */
 size_t aur_running_process(aur_running *state, const float *const *in, size_t frames);

@@ -124,6 +124,12 @@ void aur_truepeak_destroy(aur_truepeak *state) {
     free(state);
 }
 
+void aur_truepeak_snapshot(aur_truepeak *state, aur_walk *walk) {
+    aur_walk_floats(walk, &state->maximum, 1, 0.0f, FLT_MAX);
+    for (unsigned c = 0; c < state->channels; c++)
+        aur_walk_samples(walk, state->history[c], HISTORY);
+}
+
 void aur_truepeak_reset(aur_truepeak *state) {
     state->maximum = 0.0f;
     memset(state->history, 0, sizeof state->history);

@@ -12,6 +12,7 @@
 #define AUR_TRUEPEAK_H
 
 #include "common.h"
+#include "snapshot.h"
 
 #define AUR_TRUEPEAK_PHASES 4u
 #define AUR_TRUEPEAK_TAPS 12u
@@ -25,6 +26,7 @@ typedef struct aur_truepeak aur_truepeak;
 aur_status aur_truepeak_create(unsigned channels, aur_truepeak **out);
 aur_status aur_truepeak_clone(const aur_truepeak *state, aur_truepeak **out);
 void aur_truepeak_destroy(aur_truepeak *state);
+void aur_truepeak_snapshot(aur_truepeak *state, aur_walk *walk);
 void aur_truepeak_reset(aur_truepeak *state);
 
 /* Updates the running maximum. Blocks that cannot exceed it are skipped exactly: |y| <= max|x| * sum|h|. */

@@ -10,7 +10,10 @@ import pytest
 import auralis_core
 from auralis_core import AuralisError, SidecarError
 
-CHILDREN = ["AudioReadError", "AudioFormatError", "FingerprintError", "SidecarError", "DatasetError"]
+CHILDREN = [
+    *("AudioReadError", "AudioFormatError", "FingerprintError"),
+    *("SidecarError", "DatasetError", "StateError"),
+]
 
 
 @pytest.mark.parametrize("name", CHILDREN)

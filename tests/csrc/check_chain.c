@@ -1,5 +1,5 @@
 /* The mastering kernels over edge sizes, rates and samples: nothing out of bounds, nothing not finite,
- * pieces equal whole, clones continue. */
+ * pieces equal whole, clones and restored states continue, forged states do no damage. */
 #include "chain.h"
 #include "crossfade.h"
 #include "declip.h"
@@ -88,6 +88,40 @@ static int check_chain(const aur_chain_params *p, double rate, unsigned channels
     return 0;
 }
 
+/* Bytes of which the digest in front says they are whole may still be anybody's. */
+static int check_forged(const aur_chain_params *p, double rate, unsigned channels) {
+    static unsigned char good[1 << 20], forged[1 << 20];
+    const float *in[AUR_MAX_CHANNELS];
+    float *out[AUR_MAX_CHANNELS];
+    for (unsigned c = 0; c < channels; c++) {
+        in[c] = input[c];
+        out[c] = parts[c];
+    }
+    aur_chain *a;
+    uint32_t seed = 7;
+    CHECK(aur_chain_create(p, rate, channels, &a) == AUR_OK);
+    aur_chain_process(a, in, out, FRAMES);
+    const size_t size = aur_chain_snapshot_size(a);
+    CHECK(size <= sizeof good);
+    aur_chain_save(a, good);
+    CHECK(aur_chain_restore(&a, good, size - 1) == AUR_EINVAL);
+    CHECK(aur_chain_restore(&a, good, size + 1) == AUR_EINVAL);
+    for (int trial = 0; trial < 60; trial++) {
+        memcpy(forged, good, size);
+        for (int k = 0; k < 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            forged[(seed >> 8) % size] ^= (unsigned char)(1u << (seed & 7));
+            if (trial % 2) memset(forged + (seed >> 8) % (size - 8), trial % 4 == 1 ? 0xff : 0x7f, 8);
+        }
+        if (aur_chain_restore(&a, forged, size) == AUR_OK) aur_chain_process(a, in, out, 700);
+    }
+    CHECK(aur_chain_restore(&a, good, size) == AUR_OK);
+    aur_chain_save(a, forged);
+    CHECK(memcmp(good, forged, size) == 0);
+    aur_chain_destroy(a);
+    return 0;
+}
+
 static int check_refusals(void) {
     aur_chain_params p = {.top = 1.0, .width = 1.0};
     aur_chain *c;
@@ -146,7 +180,8 @@ int main(void) {
     if (check_powers() || check_refusals() || check_crossfade()) return 1;
     for (size_t i = 0; i < 4; i++)
         for (size_t k = 0; k < 4; k++)
-            if (check_chain(&p, rates[i], channels[k]) || check_chain(&dry, rates[i], channels[k]) ||
+            if (check_forged(&p, rates[i], channels[k]) || check_forged(&dry, rates[i], channels[k]) ||
+                check_chain(&p, rates[i], channels[k]) || check_chain(&dry, rates[i], channels[k]) ||
                 check_chain(&fade, rates[i], channels[k]))
                 return 1;
     return 0;
