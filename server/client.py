@@ -15,8 +15,9 @@ from typing import Any, Self, TypeVar
 import aiohttp
 from numpy.typing import NDArray
 
-from . import protocol
-from .protocol import Command, Error, Event, Frame, Ok
+from . import binary, protocol
+from .binary import Frame
+from .protocol import Command, Error, Event, Ok
 
 E = TypeVar("E", bound=Event)
 
@@ -125,7 +126,7 @@ class Client:
         try:
             async for message in self._ws:
                 if message.type is aiohttp.WSMsgType.BINARY:
-                    self._items.put_nowait(protocol.unpack_frame(message.data))
+                    self._items.put_nowait(binary.unpack_frame(message.data))
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     self._sort(*protocol.decode_event(message.data))
         finally:

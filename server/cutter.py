@@ -21,8 +21,8 @@ from auralis_core import (
     standard_plan,
 )
 
-from . import protocol
-from .protocol import Frame
+from . import binary
+from .binary import Frame
 
 FIRST_CHUNKS, FIRST_CHUNK, CHUNK = 4, 512, 2048
 BATCH_BYTES = 64 * 1024  # most audio made per visit to a worker thread
@@ -49,9 +49,9 @@ class Treatment:
 def choose(settings: Settings, fp: Fingerprint | None) -> Treatment:
     """What these settings mean for a track with, or still without, a fingerprint."""
     if settings.bypass:
-        return Treatment(bypass_plan(), protocol.BYPASS)
+        return Treatment(bypass_plan(), binary.BYPASS)
     if fp is None:
-        return Treatment(standard_plan(settings.preset, settings.intensity), protocol.STANDARD_PLAN)
+        return Treatment(standard_plan(settings.preset, settings.intensity), binary.STANDARD_PLAN)
     return Treatment(plan(fp, preset=settings.preset, intensity=settings.intensity), 0)
 
 
@@ -74,7 +74,7 @@ class Cutter:
         At frame 0 with `treatment`'s plan; closed by `close`.
     stream : int
     format : int
-        A value of `protocol.FORMATS`.
+        A value of `binary.FORMATS`.
     treatment : Treatment
     """
 
@@ -176,11 +176,11 @@ class Cutter:
         newest = self._history[-1]
         flags = newest.treatment.flags
         if not self._cut:
-            flags |= protocol.FIRST_OF_EPOCH
+            flags |= binary.FIRST_OF_EPOCH
         if position + frames == self.renderer.frames:
-            flags |= protocol.LAST_OF_TRACK
+            flags |= binary.LAST_OF_TRACK
         if position < newest.at + newest.crossfade:
-            flags |= protocol.PARAMETER_CROSSFADE
+            flags |= binary.PARAMETER_CROSSFADE
         frame = Frame(
             flags=flags,
             stream=self._stream,
@@ -194,4 +194,4 @@ class Cutter:
         )
         self._cut += 1
         self._seq += 1
-        return protocol.pack_frame(frame, samples)
+        return binary.pack_frame(frame, samples)

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 
 from auralis_core import PRESETS, __version__
 
-from . import protocol
+from . import binary, protocol
 from .outbox import Outbox, Reply
 from .protocol import (
     Command,
@@ -164,16 +164,16 @@ class Session:
     def _greet(self, hello: Hello) -> None:
         if hello.protocol != protocol.PROTOCOL:
             raise ProtocolError("unsupported", f"this server speaks protocol {protocol.PROTOCOL}")
-        format = next((name for name in hello.formats if name in protocol.FORMATS), None)
+        format = next((name for name in hello.formats if name in binary.FORMATS), None)
         if format is None:
-            raise ProtocolError("unsupported", f"the formats are {', '.join(protocol.FORMATS)}")
+            raise ProtocolError("unsupported", f"the formats are {', '.join(binary.FORMATS)}")
         self._terms = Terms(format, hello.lead_ms, hello.max_buffer_ms)
         self._outbox.say(
             ServerHello(
                 protocol=protocol.PROTOCOL,
                 version=__version__,
                 format=format,
-                formats=list(protocol.FORMATS),
+                formats=list(binary.FORMATS),
                 lead_ms=hello.lead_ms,
                 max_buffer_ms=hello.max_buffer_ms,
                 presets=list(PRESETS),

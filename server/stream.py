@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from auralis_core import AuralisError, DatasetError, MasteringPlan, Renderer
 
-from . import protocol
+from . import binary, protocol
 from .cutter import CHUNK, Cutter, Settings, Treatment, choose
 from .outbox import Outbox, Reply
 from .pacing import Pacer
@@ -220,7 +220,7 @@ class Stream:
         treatment = self._treatment()
         renderer = Renderer(self._path, treatment.plan)
         # Known to `run` before anything below can fail, so that it is closed whatever happens.
-        cutter = self._cutter = Cutter(renderer, self.number, protocol.FORMATS[self._terms.format], treatment)
+        cutter = self._cutter = Cutter(renderer, self.number, binary.FORMATS[self._terms.format], treatment)
         self._rate, self._frames = renderer.sample_rate, renderer.frames
         self._began = self._frame_at(self._request.start_seconds)
         if self._began:
@@ -402,7 +402,7 @@ class Stream:
 
     def _drop_audio(self) -> None:
         for chunk in self._outbox.drop_audio():
-            self._delivered -= protocol.unpack_frame(chunk)[0].frames
+            self._delivered -= binary.unpack_frame(chunk)[0].frames
 
     def _treatment(self) -> Treatment:
         return choose(self._settings, None if self._found is None else self._found.fingerprint)
@@ -433,7 +433,7 @@ class Stream:
                 preset=self._settings.preset,
                 intensity=self._settings.intensity,
                 bypass=self._settings.bypass,
-                standard=bool(treatment.flags & protocol.STANDARD_PLAN),
+                standard=bool(treatment.flags & binary.STANDARD_PLAN),
                 decision=decision_of(treatment.plan),
                 applied=applied_by(treatment.plan),
                 notes=list(treatment.plan.notes),

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from auralis_server.app import running
+from auralis_server.binary import Frame
 from auralis_server.client import Client
 from auralis_server.config import ServerConfig
-from auralis_server.protocol import AudioStreamEnd, Event, Frame, Hello
+from auralis_server.protocol import AudioStreamEnd, Event, Hello
 from numpy.typing import NDArray
 
 from auralis_core import Fingerprint, fingerprint

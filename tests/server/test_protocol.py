@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from auralis_server import protocol
+from auralis_server import binary, protocol
+from auralis_server.binary import Frame, pack_frame, unpack_frame
 from auralis_server.protocol import (
     COMMANDS,
     EVENTS,
     Credit,
     Decision,
-    Frame,
     Hello,
     PlayEnhanced,
     PlayNormal,
@@ -26,8 +26,6 @@ from auralis_server.protocol import (
     decode_command,
     decode_event,
     encode,
-    pack_frame,
-    unpack_frame,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,8 +184,8 @@ frames = st.builds(
     seq=st.integers(0, 2**32 - 1),
     position=st.integers(0, 2**64 - 1),
     generation=st.integers(0, 2**32 - 1),
-    frames=st.integers(1, protocol.MAX_CHUNK_FRAMES),
-    format=st.sampled_from(sorted(protocol.FORMATS.values())),
+    frames=st.integers(1, binary.MAX_CHUNK_FRAMES),
+    format=st.sampled_from(sorted(binary.FORMATS.values())),
     channels=st.integers(1, 8),
 )
 
@@ -219,7 +217,7 @@ def test_frame_layout_is_the_documented_one() -> None:
         "a5 01 41 20 01020304 05060708 090a0b0c 1112131415161718 191a1b1c 0200 00 02"
     )
     assert_array_equal(np.frombuffer(data, "<f4", offset=32), [1, -1, 2, -2])
-    assert protocol.HEADER_BYTES % 4 == 0
+    assert binary.HEADER_BYTES % 4 == 0
 
 
 def test_dither_of_16_bits_is_triangular_and_unbiased() -> None:
@@ -289,4 +287,4 @@ def test_document_gives_every_offset() -> None:
     for offset, cells in rows("## Binary frames").items():
         assert int(offset) == at
         at += sizes[cells[0]]
-    assert at == protocol.HEADER_BYTES
+    assert at == binary.HEADER_BYTES

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from auralis_server import protocol
+from auralis_server import binary, protocol
 from auralis_server.app import running
 from auralis_server.client import Client
 from auralis_server.protocol import (
@@ -69,10 +69,10 @@ def assert_in_order(heard: Heard) -> None:
         assert b.epoch >= a.epoch
         if a.epoch == b.epoch:
             assert b.position == a.position + a.frames
-            assert not b.flags & protocol.FIRST_OF_EPOCH
+            assert not b.flags & binary.FIRST_OF_EPOCH
         else:
-            assert b.flags & protocol.FIRST_OF_EPOCH
-    assert heard.frames[0][0].flags & protocol.FIRST_OF_EPOCH
+            assert b.flags & binary.FIRST_OF_EPOCH
+    assert heard.frames[0][0].flags & binary.FIRST_OF_EPOCH
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ async def test_play_normal_concatenated_is_the_file(
     assert (end.reason, end.delivered_frames) == ("completed", frames)
     sizes = [f.frames for f, _ in heard.frames]
     assert sizes[:-1] == [512, 512, 512, 512, *[2048] * (len(sizes) - 5)][: len(sizes) - 1]
-    assert [bool(f.flags & protocol.LAST_OF_TRACK) for f, _ in heard.frames] == [False] * (len(sizes) - 1) + [
+    assert [bool(f.flags & binary.LAST_OF_TRACK) for f, _ in heard.frames] == [False] * (len(sizes) - 1) + [
         True
     ]
-    assert all(f.flags & protocol.BYPASS for f, _ in heard.frames)
+    assert all(f.flags & binary.BYPASS for f, _ in heard.frames)
 
 
 async def test_unmeasured_track_starts_on_the_standard_plan_and_morphs_once(library: Library) -> None:
@@ -127,8 +127,8 @@ async def test_unmeasured_track_starts_on_the_standard_plan_and_morphs_once(libr
     assert not morph.standard
     for frame, _ in heard.frames:
         assert frame.generation == (frame.position >= morph.at_frame)
-        assert bool(frame.flags & protocol.STANDARD_PLAN) == (frame.generation == 0)
-        assert bool(frame.flags & protocol.PARAMETER_CROSSFADE) == (frame.generation == 1)
+        assert bool(frame.flags & binary.STANDARD_PLAN) == (frame.generation == 0)
+        assert bool(frame.flags & binary.PARAMETER_CROSSFADE) == (frame.generation == 1)
     fp = library.fingerprint(track)
     expected = replayed(track, heard, ac.standard_plan(), ac.plan(fp))
     got = heard.samples
@@ -331,7 +331,7 @@ async def test_credit_is_never_overdrawn(library: Library) -> None:
             got.append(await client.frame())
         assert sum(f.frames for f, _ in got) <= 20_000
         await client.request(Credit(upto=track.frames, played=0))
-        while not got[-1][0].flags & protocol.LAST_OF_TRACK:
+        while not got[-1][0].flags & binary.LAST_OF_TRACK:
             got.append(await client.frame())
         assert_array_equal(np.concatenate([x for _, x in got], axis=1), x)
 
