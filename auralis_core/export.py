@@ -119,7 +119,7 @@ def export(
             AudioWriter(
                 *(target_path, info.sample_rate, info.channels),
                 subtype=subtype,
-                dither=_requantises(decided, info, subtype),
+                dither=requantises(decided, info, subtype),
             ) as writer,
             ThreadPoolExecutor(1, thread_name_prefix="export") as other_core,
         ):
@@ -148,7 +148,7 @@ def _known(path: str | PathLike[str]) -> Fingerprint:
         return measure(path).fingerprint
 
 
-def _requantises(decided: MasteringPlan, source: AudioInfo, subtype: str) -> bool:
+def requantises(decided: MasteringPlan, source: AudioInfo, subtype: str) -> bool:
     """Whether samples that were not on the grid of `subtype` are put on it."""
     bits, before = pcm_bits(subtype), pcm_bits(source.subtype)
     return bits is not None and (not decided.is_identity or before is None or before > bits)

@@ -30,6 +30,12 @@ class Quantiser:
         self._work = np.float32 if bits <= 24 else np.float64
         self._noise = np.random.default_rng(0) if dither else None
 
+    def seek(self, sample: int) -> None:
+        """Continue as if `sample` samples (frames times channels) had gone by."""
+        if self._noise is not None:
+            # A sample takes two float32, which are the halves of one step of the generator.
+            self._noise = np.random.Generator(np.random.PCG64(0).advance(sample))
+
     def __call__(self, x: NDArray[np.float32]) -> NDArray[Any]:
         """Steps of the samples `x` (frames, channels): int16, or int32 with the step at the top bits.
 

@@ -69,6 +69,9 @@ CORE = {
     "plan": "chain lwrp",
     "render": "audio chain crossfade plan",
     "export": "audio features fingerprint plan render sidecar",
+    "pieces": "audio plan render",
+    "wavefile": "audio export pieces plan quantise",
+    "flac": "",
     "bench": "audio features fingerprint plan render",
     "cli": "__init__ bench dataset export fingerprint library similar",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
@@ -93,19 +96,32 @@ SERVER = {
     "stream": "binary cutter outbox pacing protocol sources studio threads",
     "session": "binary outbox protocol stream studio",
     "scanner": "config sources",
-    "app": "config protocol scanner security session sources studio",
+    "http_stream": "protocol sources studio threads",
+    "app": "config http_stream protocol scanner security session sources studio",
     "cli": "app config demo",
     "__main__": "cli",
 }
 
 #: What the server may know of the core beyond the public names.
 CORE_SEEN_BY_SERVER = {
-    *("audio", "cli", "dataset", "features", "fingerprint", "library", "sidecar", "similar"),
+    *(
+        "audio",
+        "cli",
+        "dataset",
+        "features",
+        "fingerprint",
+        "flac",
+        "library",
+        "pieces",
+        "sidecar",
+        "similar",
+    ),
+    "wavefile",
 }
 
 #: A dependency with one owner: nobody else imports it.
 OWNERS = {
-    "soundfile": {"auralis_core/audio.py", "auralis_core/quantise.py"},
+    "soundfile": {"auralis_core/audio.py", "auralis_core/flac.py"},
     "sqlite3": {"auralis_core/dataset.py", "auralis_core/migrations.py"},
     "msgspec": {"server/protocol.py"},
     "tinytag": {"auralis_core/library.py"},
