@@ -6,19 +6,20 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from auralis_core import DIMENSIONS, DatasetError, __version__
+from auralis_core import DIMENSIONS, AuralisError, DatasetError, __version__
 from auralis_core.dataset import Dataset, Track
 from auralis_core.features import simd
 
 from . import protocol, security
 from .config import ServerConfig
+from .http_stream import Downloads
 from .protocol import (
     DimensionRow,
     EngineRow,
@@ -43,8 +44,13 @@ SEND_BUFFER = 64 * 1024
 UNSENT = 32 * 1024
 DRAIN_S = 5.0  # for handlers still running when the server stops
 
+#: Statuses of errors that the socket has in common with HTTP; the others are 400.
+ERROR_STATUS = {"unknown_track": 404, "unreadable": 404}
+ERROR_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
+
 CONFIG = web.AppKey("config", ServerConfig)
 STUDIO = web.AppKey("studio", Studio)
+DOWNLOADS = web.AppKey("downloads", Downloads)
 SESSIONS = web.AppKey("sessions", set[Session])
 PAGES = web.AppKey("pages", dict[str, Path])
 
@@ -63,6 +69,8 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
             web.get("/api/tracks", list_tracks),
             web.get("/api/tracks/{id:[0-9]{1,15}}", show_track),
             web.get("/api/tracks/{id:[0-9]{1,15}}/fingerprint", show_fingerprint),
+            web.get("/api/tracks/{id:[0-9]{1,15}}/stream.wav", download_wav),
+            web.get("/api/tracks/{id:[0-9]{1,15}}/stream.flac", download_flac),
             web.get("/api/dimensions", list_dimensions),
             web.get("/api/system/status", show_status),
             web.get("/", page),
@@ -121,10 +129,12 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
         budget_s=config.analysis_budget_s,
     )
     studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
+    downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     scanner = Scanner(config, dataset, studio.calm) if config.scan and config.dirs else None
     yield
     if scanner is not None:
         await asyncio.to_thread(scanner.close)
+    await asyncio.to_thread(downloads.close)
     await asyncio.to_thread(studio.close)
     await asyncio.to_thread(sources.close)
     dataset.close()
@@ -143,12 +153,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as e:
         if e.status < 400:
             raise
-        return _failure(e.status, protocol.HTTP_ERRORS.get(e.status, "error"), e.reason)
+        kept = {name: e.headers[name] for name in ERROR_HEADERS if name in e.headers}
+        return _failure(e.status, protocol.HTTP_ERRORS.get(e.status, "error"), e.reason, kept)
     except ProtocolError as e:
-        return _failure(404 if e.code == "unknown_track" else 400, e.code, e.message)
+        return _failure(ERROR_STATUS.get(e.code, 400), e.code, e.message)
     except DatasetError as e:
         log.error("%s %s: %s", request.method, request.path, e)
         return _failure(503, protocol.HTTP_ERRORS[503], "the database does not answer")
+    except AuralisError as e:
+        log.error("%s %s: %s", request.method, request.path, e)
+        return _failure(404, "unreadable", protocol.ERRORS["unreadable"])
 
 
 async def converse(request: web.Request) -> web.StreamResponse:
@@ -211,6 +225,16 @@ async def show_fingerprint(request: web.Request) -> web.Response:
     return _json(fp.to_dict())
 
 
+async def download_wav(request: web.Request) -> web.StreamResponse:
+    """`GET /api/tracks/{id}/stream.wav`."""
+    return await request.app[DOWNLOADS].wav(request)
+
+
+async def download_flac(request: web.Request) -> web.StreamResponse:
+    """`GET /api/tracks/{id}/stream.flac`."""
+    return await request.app[DOWNLOADS].flac(request)
+
+
 async def list_dimensions(request: web.Request) -> web.Response:
     """`GET /api/dimensions`: the schema's table, in canonical order."""
     return _json([DimensionRow(d.name, d.group, d.unit, d.low, d.high) for d in DIMENSIONS])
@@ -271,6 +295,6 @@ def _json(value: object) -> web.Response:
     return web.Response(body=protocol.body(value), content_type="application/json")
 
 
-def _failure(status: int, code: str, message: str) -> web.Response:
+def _failure(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     body = protocol.body(Failure(Error(code, message)))
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -45,6 +45,8 @@ class ServerConfig:
         A socket that accepts no byte for this many seconds is closed.
     analysis_budget_s : float
         Longest time spent on finding one fingerprint.
+    measure_wait_s : float
+        How long `stream.wav` and `stream.flac` of a track without a fingerprint may wait for one.
     """
 
     dirs: tuple[Path, ...] = ()
@@ -59,6 +61,7 @@ class ServerConfig:
     scan: bool = True
     stall_s: float = 60.0
     analysis_budget_s: float = 60.0
+    measure_wait_s: float = 10.0
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.sources if name not in SOURCES]

@@ -41,6 +41,7 @@ HTTP_ERRORS = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    416: "range_not_satisfiable",
     421: "unknown_host",
     503: "unavailable",
 }
