@@ -36,7 +36,7 @@ C = {
     "lwrp": "",
     "crossfade": "",
     "pow2": "",
-    "running": "biquad snapshot",
+    "running": "biquad peak snapshot",
     "restore": "pow2 snapshot",
     "declip": "snapshot",
     "leveller": "lwrp running",
