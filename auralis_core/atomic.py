@@ -22,9 +22,10 @@ class Replacement:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
-        self._temporary = self.path.with_name(f".auralis-{secrets.token_hex(6)}.tmp")
+        #: The temporary, for writers that want a name; gone after a commit.
+        self.temporary = self.path.with_name(f".auralis-{secrets.token_hex(6)}.tmp")
         #: Descriptor open for reading and writing; owned by this object.
-        self.fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self.fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def commit(self) -> None:
         """Put everything written on disk, then give it the name, then make the name durable."""
@@ -32,7 +33,7 @@ class Replacement:
             os.fsync(self.fd)
             os.close(self.fd)
             self.fd = -1
-            os.replace(self._temporary, self.path)
+            os.replace(self.temporary, self.path)
         except OSError:
             self.discard()
             raise
@@ -47,4 +48,4 @@ class Replacement:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        self._temporary.unlink(missing_ok=True)
+        self.temporary.unlink(missing_ok=True)

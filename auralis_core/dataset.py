@@ -1,13 +1,14 @@
-"""The library on disk: tracks and their fingerprints in one SQLite file.
+"""The library on disk: what is kept of tracks and their fingerprints, in one SQLite database.
 
-WAL with one writer behind a lock and as many readers as there are threads asking; every method may
-be called from any thread. The file system is looked at for one thing only: whether the old name of
-a moved file still exists.
+Every method may be called from any thread; how the file is opened, shared and mended is
+`database.py`'s. The file system is looked at for one thing only: whether the old name of a moved
+file still exists.
 
 A track is its path: a file that changes keeps its row and id and goes back to pending, and its old
 fingerprint is never served. A file that appears under a new name with the size and modification
 time of a track whose file has gone is that track, moved: it keeps id and fingerprint. Ids of
-removed tracks are not used again.
+removed tracks are not used again. Every fingerprint carries a check sum: a row that does not agree
+with its own is an error when it is read, and gone after the next opening.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -27,19 +27,28 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .database import BUSY_S, Database, OnFault, Tables
 from .errors import DatasetError, FingerprintError
-from .migrations import migrate
+from .migrations import SUMMED, checksum, migrate, refusal
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Fingerprint
 
 Status = Literal["ready", "pending", "failed"]
 
 _NAMES = ", ".join(d.name for d in DIMENSIONS)
+_SUMMED = ", ".join(f"f.{column}" for column in SUMMED.split(", "))
 _TRACK = "id, path, title, artist, album, frames, sample_rate, channels, size, mtime_ns, status, reason"
 # A fingerprint of this version, of the file as the track now is.
 _VALID = "f.track_id = t.id AND f.version = ? AND f.size = t.size AND f.mtime_ns = t.mtime_ns"
+# Called ready, and has none such.
+_LOST = f"status = 'ready' AND NOT EXISTS (SELECT 1 FROM fingerprints AS f WHERE {_VALID})"
 
-#: Seconds a statement waits for another process that is writing.
-BUSY_S = 5.0
+__all__ = ["BUSY_S", "Counts", "Dataset", "OnFault", "Track", "TrackSource", "default_path"]
+
+
+def default_path() -> Path:
+    """Where the library lives unless told otherwise (XDG base directory specification)."""
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "auralis" / "auralis.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,13 @@ def _below(folders: Sequence[str | PathLike[str]] | None) -> tuple[str, tuple[st
 class Dataset:
     """The SQLite file at `path`, made with its folder if it does not exist.
 
+    Parameters
+    ----------
+    path : path-like
+    on_fault : {"raise", "restore", "survive"}
+        What to do about a damaged or missing file ("restore"), or about any fault of it ("survive");
+        see :class:`auralis_core.database.Database`. What was done is in `mode`.
+
     Raises
     ------
     DatasetError
@@ -107,88 +123,30 @@ class Dataset:
         longer than `BUSY_S`, disk full. Carries the path and the cause.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], on_fault: OnFault = "raise") -> None:
         self.path = Path(path)
-        self._write_lock = threading.Lock()
-        self._pool_lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._closed = False
-        with self._explained():
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as e:
-                raise DatasetError(f"cannot be made: {e.strerror}", self.path) from e
-            self._writer = self._connect()
-            with ExitStack() as undo:
-                undo.callback(self._writer.close)
-                self._prepare()
-                undo.pop_all()
+        self._database = Database(self.path, Tables(refusal, _prepare, _salvage), on_fault)
 
-    def _prepare(self) -> None:
-        w = self._writer
-        w.execute("PRAGMA journal_mode = WAL")
-        (verdict,) = w.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise DatasetError(f"damaged: {verdict}", self.path)
-        try:
-            migrate(w)
-        except ValueError as e:
-            raise DatasetError(str(e), self.path) from e
-        w.execute(
-            "UPDATE tracks AS t SET status = 'pending' WHERE status = 'ready' AND NOT EXISTS"
-            f" (SELECT 1 FROM fingerprints AS f WHERE {_VALID})",
-            (FINGERPRINT_VERSION,),
-        )
+    @property
+    def mode(self) -> str:
+        """``ok``, or ``degraded:`` and every reason why."""
+        return self._database.mode
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+    @property
+    def in_memory(self) -> bool:
+        """Whether what is stored ends with this process."""
+        return self._database.in_memory
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as e:
-            raise DatasetError(str(e), self.path) from e
-        except UnicodeEncodeError as e:
-            raise DatasetError("a name is not valid UTF-8", self.path) from e
+    def backup(self, target: str | PathLike[str]) -> None:
+        """Copy the library to `target`, verified, whole or not at all, while it is in use."""
+        self._database.backup(Path(target))
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """An idle read connection, or a new one; kept for the next reader."""
-        with self._explained():
-            with self._pool_lock:
-                if self._closed:
-                    raise DatasetError("is closed", self.path)
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                connection = self._connect()
-                connection.execute("PRAGMA query_only = ON")
-            try:
-                yield connection
-            finally:
-                with self._pool_lock:
-                    if self._closed:
-                        connection.close()
-                    else:
-                        self._idle.append(connection)
+    def keep_backup(self, always: bool = False) -> Path | None:
+        """Back up beside the file, the oldest backups giving way.
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """The writer inside a transaction; rolled back on any error."""
-        with self._explained(), self._write_lock:
-            if self._closed:
-                raise DatasetError("is closed", self.path)
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            finally:
-                # Open only after an error; a full disk or an I/O error has rolled back by itself.
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+        None if nothing was written since the last time, unless `always`, and for a library in memory.
+        """
+        return self._database.keep_backup(always)
 
     def tracks(
         self,
@@ -214,32 +172,31 @@ class Dataset:
         below, prefixes = _below(folders)
         where = " AND ".join([below, *["instr(words, ?)"] * len(words)])
         arguments = (*prefixes, *words)
-        with self._reading() as r:
-            (total,) = r.execute(f"SELECT count(*) FROM tracks WHERE {where}", arguments).fetchone()
-            rows = r.execute(
-                f"SELECT {_TRACK} FROM tracks WHERE {where} ORDER BY artist, album, path LIMIT ? OFFSET ?",
-                (*arguments, limit, offset),
-            )
-            return total, [Track(*row) for row in rows]
+        rows = self._database.rows
+        ((total,),) = rows(f"SELECT count(*) FROM tracks WHERE {where}", arguments)
+        page = rows(
+            f"SELECT {_TRACK} FROM tracks WHERE {where} ORDER BY artist, album, path LIMIT ? OFFSET ?",
+            (*arguments, limit, offset),
+        )
+        return total, [Track(*row) for row in page]
 
     def track(self, id: int) -> Track | None:
         """The track with this id, None when there is none."""
-        with self._reading() as r:
-            row = r.execute(f"SELECT {_TRACK} FROM tracks WHERE id = ?", (id,)).fetchone()
-        return None if row is None else Track(*row)
+        return self._one("id", id)
 
     def find(self, path: str | PathLike[str]) -> Track | None:
         """The track at this path, None when there is none."""
-        with self._reading() as r:
-            row = r.execute(f"SELECT {_TRACK} FROM tracks WHERE path = ?", (os.fspath(path),)).fetchone()
-        return None if row is None else Track(*row)
+        return self._one("path", os.fspath(path))
+
+    def _one(self, column: str, value: object) -> Track | None:
+        rows = self._database.rows(f"SELECT {_TRACK} FROM tracks WHERE {column} = ?", (value,))
+        return Track(*rows[0]) if rows else None
 
     def under(self, folder: str | PathLike[str]) -> list[Track]:
         """Every track whose path is below `folder`."""
         below, prefixes = _below([folder])
-        with self._reading() as r:
-            rows = r.execute(f"SELECT {_TRACK} FROM tracks WHERE {below}", prefixes)
-            return [Track(*row) for row in rows]
+        rows = self._database.rows(f"SELECT {_TRACK} FROM tracks WHERE {below}", prefixes)
+        return [Track(*row) for row in rows]
 
     def fingerprint(self, id: int) -> Fingerprint | None:
         """The track's fingerprint; None when there is none of this version for the file as recorded.
@@ -247,41 +204,41 @@ class Dataset:
         Raises
         ------
         DatasetError
-            Also when the stored fingerprint is incomplete or out of range.
+            Also when the stored fingerprint is incomplete, out of range or not what was stored.
         """
-        with self._reading() as r:
-            row = r.execute(
-                f"SELECT f.carried, {_NAMES} FROM tracks AS t JOIN fingerprints AS f ON {_VALID}"
-                " WHERE t.id = ?",
-                (FINGERPRINT_VERSION, id),
-            ).fetchone()
-        if row is None:
+        rows = self._database.rows(
+            f"SELECT f.crc32, {_SUMMED} FROM tracks AS t JOIN fingerprints AS f ON {_VALID} WHERE t.id = ?",
+            (FINGERPRINT_VERSION, id),
+        )
+        if not rows:
             return None
+        crc32, *row = rows[0]
         try:
-            dimensions = {d.name: x for d, x in zip(DIMENSIONS, row[1:], strict=True)}
-            return Fingerprint.from_dict({**json.loads(row[0]), "dimensions": dimensions})
+            if checksum(*row) != crc32:
+                raise ValueError("the check sum does not match")
+            dimensions = {d.name: x for d, x in zip(DIMENSIONS, row[4:-1], strict=True)}
+            return Fingerprint.from_dict({**json.loads(row[-1]), "dimensions": dimensions})
         except (FingerprintError, ValueError, TypeError) as e:
-            raise DatasetError(f"the fingerprint of track {id} is damaged: {e}", self.path) from e
+            why = f"the fingerprint of track {id} is damaged: {e}"
+            raise DatasetError(why, self.path, "damaged") from e
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Ids (n,) and the 25 values (n, 25) of every track with a valid fingerprint, by id."""
-        with self._reading() as r:
-            rows = r.execute(
-                f"SELECT t.id, {_NAMES} FROM tracks AS t JOIN fingerprints AS f ON {_VALID} ORDER BY t.id",
-                (FINGERPRINT_VERSION,),
-            ).fetchall()
+        rows = self._database.rows(
+            f"SELECT t.id, {_NAMES} FROM tracks AS t JOIN fingerprints AS f ON {_VALID} ORDER BY t.id",
+            (FINGERPRINT_VERSION,),
+        )
         table = np.array(rows, np.float64).reshape(len(rows), 1 + len(DIMENSIONS))
         return table[:, 0].astype(np.int64), table[:, 1:]
 
     def counts(self, folders: Sequence[str | PathLike[str]] | None = None) -> Counts:
         """Sizes of the library, or of the part of it below `folders`."""
         below, prefixes = _below(folders)
-        with self._reading() as r:
-            row = r.execute(
-                "SELECT count(*), count(*) FILTER (WHERE status = 'ready'),"
-                f" count(*) FILTER (WHERE status = 'failed') FROM tracks WHERE {below}",
-                prefixes,
-            ).fetchone()
+        (row,) = self._database.rows(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'ready'),"
+            f" count(*) FILTER (WHERE status = 'failed') FROM tracks WHERE {below}",
+            prefixes,
+        )
         return Counts(*row)
 
     def put_track(self, source: TrackSource) -> Track:
@@ -291,7 +248,7 @@ class Dataset:
             *(source.path, source.title, source.artist, source.album, words),
             *(source.frames, source.sample_rate, source.channels, source.size, source.mtime_ns),
         )
-        with self._writing() as w:
+        with self._database.writing() as w:
             known = w.execute("SELECT 1 FROM tracks WHERE path = ?", (source.path,)).fetchone()
             if known is None:
                 for id, old in w.execute(
@@ -325,48 +282,94 @@ class Dataset:
         """
         carried = fingerprint.to_dict()
         del carried["dimensions"]
-        columns = f"track_id, version, source, computed_at, size, mtime_ns, carried, {_NAMES}"
-        marks = ", ".join(["?"] * (1 + len(DIMENSIONS)))
-        with self._writing() as w:
+        text = json.dumps(carried, allow_nan=False)
+        with self._database.writing() as w:
             ready = w.execute(
                 "UPDATE tracks SET status = iif(? = ?, 'ready', 'pending'), reason = NULL WHERE id = ?",
                 (fingerprint.version, FINGERPRINT_VERSION, id),
             )
             if ready.rowcount == 0:
-                raise DatasetError(f"there is no track {id}", self.path)
+                raise DatasetError(f"there is no track {id}", self.path, "unknown")
+            (recorded,) = w.execute("SELECT size, mtime_ns FROM tracks WHERE id = ?", (id,)).fetchall()
+            row = (id, fingerprint.version, *recorded, *fingerprint.values, text)
             w.execute(
-                f"REPLACE INTO fingerprints ({columns})"
-                f" SELECT id, ?, ?, ?, size, mtime_ns, {marks} FROM tracks WHERE id = ?",
-                (
-                    *(fingerprint.version, source, int(time.time())),
-                    *(json.dumps(carried, allow_nan=False), *fingerprint.values, id),
-                ),
+                f"REPLACE INTO fingerprints ({SUMMED}, crc32, source, computed_at)"
+                f" VALUES ({', '.join('?' * (len(row) + 3))})",
+                (*row, checksum(*row), source, int(time.time())),
             )
 
     def put_failure(self, id: int, reason: str) -> None:
         """Record why the track's file cannot be measured; it is not tried again until it changes."""
-        with self._writing() as w:
+        with self._database.writing() as w:
             done = w.execute("UPDATE tracks SET status = 'failed', reason = ? WHERE id = ?", (reason, id))
             if done.rowcount == 0:
-                raise DatasetError(f"there is no track {id}", self.path)
+                raise DatasetError(f"there is no track {id}", self.path, "unknown")
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forget these tracks and their fingerprints."""
-        with self._writing() as w:
+        with self._database.writing() as w:
             w.executemany("DELETE FROM tracks WHERE id = ?", [(id,) for id in ids])
 
     def close(self) -> None:
         """Close every connection; closing twice is allowed, anything else afterwards is an error."""
-        with self._write_lock, self._pool_lock:
-            if self._closed:
-                return
-            self._closed = True
-            for connection in (*self._idle, self._writer):
-                connection.close()
-            self._idle.clear()
+        self._database.close()
 
     def __enter__(self) -> Dataset:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _prepare(writer: sqlite3.Connection) -> list[str]:
+    """Bring the tables up to date and drop what disagrees with its check sum."""
+    migrate(writer)
+    damaged = writer.execute(
+        f"SELECT track_id FROM fingerprints WHERE crc32 <> checksum({SUMMED})"
+    ).fetchall()
+    if damaged:
+        writer.executemany("DELETE FROM fingerprints WHERE track_id = ?", damaged)
+    # Looked at first: whoever is writing is not waited for without need.
+    if writer.execute(f"SELECT 1 FROM tracks AS t WHERE {_LOST}", (FINGERPRINT_VERSION,)).fetchone():
+        writer.execute(f"UPDATE tracks AS t SET status = 'pending' WHERE {_LOST}", (FINGERPRINT_VERSION,))
+    return [f"{len(damaged)} damaged fingerprints were dropped"] if damaged else []
+
+
+def _salvage(damaged: sqlite3.Connection, into: sqlite3.Connection) -> int:
+    """Copy every track that can be read, and every fingerprint that agrees with its check sum."""
+    tracks = f"{_TRACK}, words"
+    insert = f"INSERT OR IGNORE INTO tracks ({tracks}) VALUES ({', '.join('?' * (tracks.count(',') + 1))})"
+    fingerprints = f"{SUMMED}, crc32, source, computed_at"
+    replace = (
+        f"REPLACE INTO fingerprints ({fingerprints}) VALUES ({', '.join('?' * (len(SUMMED.split()) + 3))})"
+    )
+    saved = 0
+    into.execute("BEGIN IMMEDIATE")
+    for row in _readable(damaged, "tracks", tracks):
+        with suppress(sqlite3.IntegrityError):
+            into.execute(insert, row)
+    for row in _readable(damaged, "fingerprints", fingerprints):
+        if checksum(*row[:-3]) == row[-3]:
+            with suppress(sqlite3.IntegrityError):
+                into.execute(replace, row)
+                saved += 1
+    into.execute(
+        "UPDATE tracks AS t SET status = 'ready', reason = NULL WHERE status = 'pending'"
+        f" AND EXISTS (SELECT 1 FROM fingerprints AS f WHERE {_VALID})",
+        (FINGERPRINT_VERSION,),
+    )
+    into.execute(f"UPDATE tracks AS t SET status = 'pending' WHERE {_LOST}", (FINGERPRINT_VERSION,))
+    into.execute("COMMIT")
+    return saved
+
+
+def _readable(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+    """Rows from both ends of the table up to the first page that cannot be read."""
+    seen: set[int] = set()
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.DatabaseError):
+            for id, *row in damaged.execute(f"SELECT rowid, {columns} FROM {table} ORDER BY rowid {order}"):
+                if id in seen:
+                    break
+                seen.add(id)
+                yield tuple(row)

@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from typing import Literal
 
 SidecarFault = Literal["missing", "stale", "damaged", "unwritable"]
+DatasetFault = Literal["busy", "damaged", "foreign", "full", "newer", "other", "read-only", "unknown"]
 
 
 class AuralisError(Exception):
@@ -40,10 +41,6 @@ class FingerprintError(AuralisError):
     """A fingerprint could not be computed, or a stored one is incomplete or out of range."""
 
 
-class GeneratorError(AuralisError):
-    """Whoever was to measure the file could not be asked or did not answer; says nothing about the file."""
-
-
 class SidecarError(AuralisError):
     """A `.25d` file is missing, stale, damaged or cannot be written; `kind` is that word."""
 
@@ -59,4 +56,10 @@ class StateError(AuralisError):
 
 
 class DatasetError(AuralisError):
-    """The SQLite dataset cannot be opened, read or written."""
+    """The SQLite dataset cannot be opened, read or written; `kind` says what stands in the way."""
+
+    def __init__(
+        self, message: str, path: str | PathLike[str] | None = None, kind: DatasetFault = "other"
+    ) -> None:
+        super().__init__(message, path)
+        self.kind: DatasetFault = kind

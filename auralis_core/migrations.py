@@ -8,11 +8,19 @@ that reading the numbers never walks its overflow pages.
 from __future__ import annotations
 
 import sqlite3
+import struct
+import zlib
+from typing import Literal
 
 from .schema import DIMENSIONS
 
 #: Marks a SQLite file as ours ("AURA"), so that another program's database is never written to.
 APPLICATION_ID = 0x41555241
+
+_NUMBERS = struct.Struct(f"<4q{len(DIMENSIONS)}d")
+
+#: The columns a row's check sum covers, in its order.
+SUMMED = ", ".join(["track_id", "version", "size", "mtime_ns", *(d.name for d in DIMENSIONS), "carried"])
 
 _DIMENSION_COLUMNS = ",\n    ".join(
     f"{d.name} REAL NOT NULL CHECK ({d.name} BETWEEN {d.low!r} AND {d.high!r})" for d in DIMENSIONS
@@ -48,34 +56,53 @@ CREATE TABLE fingerprints (
     carried TEXT NOT NULL CHECK (json_valid(carried))
 ) STRICT;
 """,
+    # SQLite does not notice a flipped bit inside a number; a sum over the row does.
+    f"""
+ALTER TABLE fingerprints ADD COLUMN crc32 INTEGER NOT NULL DEFAULT 0;
+UPDATE fingerprints SET crc32 = checksum({SUMMED});
+""",
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the open database up to date in one transaction.
+def checksum(*row: int | float | str) -> int:
+    """The check sum of a row of fingerprints: its columns `SUMMED`, in that order.
 
-    Raises
-    ------
-    sqlite3.Error
-    ValueError
-        The file belongs to another program or to a newer Auralis; it is left as it was.
+    A row with anything but numbers and text where they belong has none: -1.
     """
+    *numbers, carried = row
+    try:
+        return zlib.crc32(str(carried).encode(), zlib.crc32(_NUMBERS.pack(*numbers)))
+    except (struct.error, UnicodeEncodeError):
+        return -1
+
+
+def refusal(connection: sqlite3.Connection) -> Literal["foreign", "newer"] | None:
+    """Why the open database may not be written to: another program's, or a newer Auralis'."""
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if owner != APPLICATION_ID and tables > 0:
+        return "foreign"
+    return "newer" if _version(connection) > len(MIGRATIONS) else None
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an open database that is not refused up to date, in one transaction."""
+    connection.create_function("checksum", -1, checksum, deterministic=True)
+    if _version(connection) == len(MIGRATIONS):
+        return  # without waiting for whoever is writing
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if owner != APPLICATION_ID and tables > 0:
-            raise ValueError("not an Auralis database")
-        if version > len(MIGRATIONS):
-            raise ValueError(f"version {version} was written by a newer Auralis")
-        for script in MIGRATIONS[version:]:
+        for script in MIGRATIONS[_version(connection) :]:
             for statement in filter(str.strip, script.split(";")):
                 connection.execute(statement)
-        if version < len(MIGRATIONS):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:  # only after an error
             connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -36,7 +36,7 @@ C = {
     "lwrp": "",
     "crossfade": "",
     "pow2": "",
-    "running": "biquad peak snapshot",
+    "running": "biquad snapshot",
     "restore": "pow2 snapshot",
     "declip": "snapshot",
     "leveller": "lwrp running",
@@ -63,7 +63,9 @@ CORE = {
     "fingerprint": "audio features",
     "sidecar": "atomic",
     "migrations": "",
-    "dataset": "migrations",
+    "copies": "atomic migrations",
+    "database": "copies",
+    "dataset": "database migrations",
     "similar": "dataset",
     "library": "audio dataset fingerprint sidecar",
     "plan": "chain lwrp",
@@ -91,9 +93,6 @@ SERVER = {
     "cutter": "binary",
     "outbox": "protocol",
     "threads": "",
-    "rpc": "",
-    "worker": "rpc threads",
-    "remote": "rpc",
     "sources": "protocol threads",
     "studio": "protocol sources",
     "stream": "binary cutter outbox pacing protocol sources studio threads",
@@ -101,7 +100,7 @@ SERVER = {
     "scanner": "config sources",
     "http_stream": "protocol sources studio threads",
     "app": "config http_stream protocol scanner security session sources studio",
-    "cli": "app config demo worker",
+    "cli": "app config demo",
     "__main__": "cli",
 }
 
@@ -125,7 +124,7 @@ CORE_SEEN_BY_SERVER = {
 #: A dependency with one owner: nobody else imports it.
 OWNERS = {
     "soundfile": {"auralis_core/audio.py", "auralis_core/flac.py"},
-    "sqlite3": {"auralis_core/dataset.py", "auralis_core/migrations.py"},
+    "sqlite3": {f"auralis_core/{name}.py" for name in ("copies", "database", "dataset", "migrations")},
     "msgspec": {"server/protocol.py"},
     "tinytag": {"auralis_core/library.py"},
 }

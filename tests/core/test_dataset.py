@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from auralis_core import DIMENSIONS, DatasetError
+from auralis_core import DIMENSIONS, FINGERPRINT_VERSION, DatasetError
 from auralis_core.dataset import Counts, Dataset, Track, TrackSource
-from auralis_core.migrations import APPLICATION_ID, MIGRATIONS
+from auralis_core.migrations import APPLICATION_ID, MIGRATIONS, SUMMED, checksum
 
 
 @pytest.fixture
@@ -156,14 +156,38 @@ def test_database_itself_refuses_numbers_out_of_range(db: Dataset, make_fingerpr
     t = db.put_track(song())
     db.put_fingerprint(t.id, make_fingerprint(), "local")
     connection = sqlite3.connect(db.path, isolation_level=None)
+    connection.create_function("checksum", -1, checksum)
     for d in DIMENSIONS:
         for bad in (d.low - 1e-9, d.high + 1e-9, None, float("nan"), float("inf"), "text"):
             with pytest.raises(sqlite3.IntegrityError):
                 connection.execute(f"UPDATE fingerprints SET {d.name} = ?", (bad,))
         for good in (d.low, d.high):
             connection.execute(f"UPDATE fingerprints SET {d.name} = ?", (good,))
+            connection.execute(f"UPDATE fingerprints SET crc32 = checksum({SUMMED})")
             assert db.fingerprint(t.id)[d.name] == good
     connection.close()
+
+
+@pytest.mark.parametrize("change", [f"{d.name} = {(d.low + d.high) / 2}" for d in DIMENSIONS] + [
+    "carried = '{}'", "carried = replace(carried, 'clipped', 'silent')", "track_id = 2"])  # fmt: skip
+def test_number_changed_behind_our_back_is_an_error_then_gone(
+    db: Dataset, change: str, make_fingerprint
+) -> None:
+    for n in range(2):
+        db.put_track(song(n))
+    db.put_fingerprint(1, make_fingerprint(), "local")
+    sql(db, f"UPDATE fingerprints SET {change}")
+    sql(db, "UPDATE fingerprints SET size = (SELECT size FROM tracks WHERE id = track_id), mtime_ns ="
+            " (SELECT mtime_ns FROM tracks WHERE id = track_id)")  # fmt: skip
+    with pytest.raises(DatasetError, match="check sum") as e:
+        db.fingerprint(2 if change.startswith("track_id") else 1)
+    assert e.value.kind == "damaged"
+    db.close()
+    with Dataset(db.path) as again:
+        assert again.mode == "degraded: 1 damaged fingerprints were dropped"
+        assert [again.track(id).status for id in (1, 2)] == ["pending", "pending"]
+    with Dataset(db.path) as again:
+        assert again.mode == "ok"
 
 
 def test_damaged_extras_are_an_error_not_a_guess(db: Dataset, make_fingerprint) -> None:
@@ -316,6 +340,60 @@ def test_errors_after_close_and_for_unknown_ids(db: Dataset, make_fingerprint) -
             call()
 
 
+# Versions of the file
+
+
+def old(path: Path, version: int) -> Path:
+    """A database as the release with this `user_version` left it."""
+    connection = sqlite3.connect(path)
+    connection.executescript((Path(__file__).with_name("data") / f"dataset-{version}.sql").read_text())
+    connection.close()
+    return path
+
+
+def tables(path: Path) -> list[tuple[str, list[tuple[object, ...]]]]:
+    connection = sqlite3.connect(path)
+    names = connection.execute("SELECT type, name FROM sqlite_schema ORDER BY name").fetchall()
+    shape = [(f"{k} {n}", connection.execute(f"PRAGMA {k}_xinfo({n})").fetchall()) for k, n in names]
+    connection.close()
+    return shape
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+def test_database_of_every_release_is_brought_up_to_date_and_loses_nothing(
+    version: int, tmp_path: Path
+) -> None:
+    path = old(tmp_path / "old.db", version)
+    connection = sqlite3.connect(path)
+    fingerprint = f"SELECT {SUMMED}, source, computed_at FROM fingerprints"
+    before = [connection.execute(q).fetchall() for q in ("SELECT * FROM tracks", fingerprint)]
+    connection.close()
+    with Dataset(path) as db:
+        assert db.mode == "ok"
+        assert sql(db, "PRAGMA user_version") == [(len(MIGRATIONS),)]
+        assert [t.title for t in db.tracks()[1]] == ["Three", "One", "Two"]
+        assert db.find("/music/two.flac").reason == "truncated"
+        if sql(db, "SELECT version FROM fingerprints") == [(FINGERPRINT_VERSION,)]:
+            assert db.fingerprint(db.find("/music/one.flac").id).lufs == before[1][0][11]
+            assert sql(db, "SELECT * FROM tracks") == before[0]
+        assert sql(db, fingerprint) == before[1]
+        assert sql(db, "SELECT crc32 FROM fingerprints") == [(checksum(*before[1][0][:-2]),)]
+    fresh = tmp_path / "fresh.db"
+    Dataset(fresh).close()
+    assert tables(path) == tables(fresh)
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+def test_released_scripts_make_what_they_made_when_released(version: int, tmp_path: Path) -> None:
+    path = tmp_path / "made.db"
+    connection = sqlite3.connect(path)
+    connection.create_function("checksum", -1, checksum)
+    for script in MIGRATIONS[:version]:
+        connection.executescript(script)
+    connection.close()
+    assert tables(path) == tables(old(tmp_path / "old.db", version))
+
+
 def fill(db: Dataset, make_fingerprint) -> None:
     for n in range(1, 50):
         db.put_fingerprint(db.put_track(song(n)).id, make_fingerprint(n), "local")
@@ -324,12 +402,12 @@ def fill(db: Dataset, make_fingerprint) -> None:
 def test_full_disk_is_a_dataset_error_and_loses_nothing(db: Dataset, make_fingerprint) -> None:
     t = db.put_track(song())
     db.put_fingerprint(t.id, make_fingerprint(1), "local")
-    (pages,) = db._writer.execute("PRAGMA page_count").fetchone()
-    db._writer.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = db._database._writer.execute("PRAGMA page_count").fetchone()
+    db._database._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DatasetError, match="full"):
         fill(db, make_fingerprint)
     assert db.fingerprint(t.id) == make_fingerprint(1)
-    db._writer.execute("PRAGMA max_page_count = 1000000")
+    db._database._writer.execute("PRAGMA max_page_count = 1000000")
     db.put_fingerprint(t.id, make_fingerprint(2), "local")
     assert db.fingerprint(t.id) == make_fingerprint(2)
 
@@ -361,7 +439,7 @@ def test_threads_reading_and_writing_see_only_whole_fingerprints(db: Dataset, ma
 def test_reader_is_not_blocked_by_an_open_write(db: Dataset, make_fingerprint) -> None:
     t = db.put_track(song())
     db.put_fingerprint(t.id, make_fingerprint(), "local")
-    with db._writing() as w:
+    with db._database.writing() as w:
         w.execute("UPDATE tracks SET title = 'half done'")
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(db.track, t.id).result(timeout=30).title == "Title 0"
