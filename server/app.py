@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 WEB = Path(__file__).with_name("web")
 SEND_BUFFER = 64 * 1024
 UNSENT = 32 * 1024
+BACKUP_EVERY_S = 6 * 3600
 DRAIN_S = 5.0  # for handlers still running when the server stops
 
 #: Statuses of errors that the socket has in common with HTTP; the others are 400.
@@ -119,8 +120,7 @@ async def _serve(config: ServerConfig) -> None:
 async def furnish(app: web.Application) -> AsyncIterator[None]:
     """Open what the server needs, and close it again in the opposite order."""
     config = app[CONFIG]
-    config.database.parent.mkdir(parents=True, exist_ok=True)
-    dataset = await asyncio.to_thread(Dataset, config.database)
+    dataset = await asyncio.to_thread(Dataset, config.database, "survive")
     sources = Sources(
         config.sources,
         dataset,
@@ -131,13 +131,32 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
     studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     scanner = Scanner(config, dataset, studio.calm) if config.scan and config.dirs else None
+    copying = asyncio.create_task(_copy_at_times(dataset))
     yield
+    copying.cancel()
+    await asyncio.wait([copying])
     if scanner is not None:
         await asyncio.to_thread(scanner.close)
     await asyncio.to_thread(downloads.close)
     await asyncio.to_thread(studio.close)
     await asyncio.to_thread(sources.close)
+    await asyncio.to_thread(_copy, dataset)
     dataset.close()
+
+
+async def _copy_at_times(dataset: Dataset) -> None:
+    while True:
+        await asyncio.sleep(BACKUP_EVERY_S)
+        await asyncio.to_thread(_copy, dataset)
+
+
+def _copy(dataset: Dataset) -> None:
+    """Back the library up if anything was stored since the last time."""
+    try:
+        if made := dataset.keep_backup():
+            log.info("library copied to %s", made)
+    except DatasetError as e:
+        log.warning("library not copied: %s", e)
 
 
 async def say_goodbye(app: web.Application) -> None:
@@ -250,7 +269,7 @@ async def show_status(request: web.Request) -> web.Response:
             engine=EngineRow(simd=simd()),
             sources=studio.sources.rows(),
             streams=studio.streams,
-            database="ok",
+            database=studio.dataset.mode,
             library=LibraryRow(tracks=counts.tracks, fingerprinted=counts.fingerprinted),
         )
     )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from auralis_core.dataset import default_path
+
 #: Every fingerprint source there is, in the order of preference that suits a full node.
 SOURCES = ("database", "sidecar", "local")
-
-
-def default_db() -> Path:
-    """Where the dataset lives unless told otherwise (XDG base directory specification)."""
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser() / "auralis" / "auralis.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +68,7 @@ class ServerConfig:
     @property
     def database(self) -> Path:
         """The dataset's path, the default filled in."""
-        return self.db if self.db is not None else default_db()
+        return self.db if self.db is not None else default_path()
 
     @property
     def is_loopback(self) -> bool:
