@@ -50,12 +50,11 @@ extensions = [
 ]
 
 setup(
-    packages=["auralis_core", "auralis_server", "auralis_server.rpc"],
+    packages=["auralis_core", "auralis_server"],
     package_dir={"auralis_server": "server"},
     package_data={
         "auralis_core": ["py.typed", "*.pyi"],
         "auralis_server": ["py.typed", "web/*"],
-        "auralis_server.rpc": ["*.proto", "*.pyi"],
     },
     libraries=[
         (

@@ -9,7 +9,6 @@ from .errors import (
     AuralisError,
     DatasetError,
     FingerprintError,
-    GeneratorError,
     SidecarError,
     StateError,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "FeatureExtractor",
     "Fingerprint",
     "FingerprintError",
-    "GeneratorError",
     "Limiter",
     "MasteringPlan",
     "Meter",

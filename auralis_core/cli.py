@@ -200,7 +200,7 @@ def scan(
     from .dataset import Dataset
     from .library import scan as scan_folders
 
-    with Dataset(db) as dataset, _progress(not as_json, "scanning") as step:
+    with Dataset(db, "restore") as dataset, _progress(not as_json, "scanning") as step:
         report = scan_folders(
             folders, dataset, jobs, progress=lambda done, total, _: step(done, total), cache=cache
         )
@@ -217,6 +217,34 @@ def scan(
 
 
 @app.command()
+def backup(
+    db: Annotated[
+        Path | None, typer.Option("--db", metavar="PATH", help="The library; by default the user's own.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", metavar="FILE", help="By default beside the library; the oldest of three goes."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a library, verified, while it is in use."""
+    from .dataset import Dataset, default_path
+
+    path = db or default_path()
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such library")
+    with Dataset(path) as dataset:
+        made = output or dataset.keep_backup(always=True)
+        if output:
+            dataset.backup(output)
+        counts = dataset.counts()
+    if as_json:
+        print(_json({"path": str(made), "tracks": counts.tracks, "fingerprinted": counts.fingerprinted}))
+    else:
+        print(f"{made}: {counts.tracks} tracks, {counts.fingerprinted} of them measured")
+
+
+@app.command()
 def similar(
     track: Annotated[str, typer.Argument(metavar="TRACK", help="A track's id or its file.")],
     db: Database,
@@ -229,7 +257,7 @@ def similar(
 
     if not db.exists():
         raise ValueError(f"{db}: there is no such library")
-    with Dataset(db) as dataset:
+    with Dataset(db, "survive") as dataset:
         known = dataset.track(int(track)) if track.isdecimal() else dataset.find(os.path.realpath(track))
         if known is None:
             raise ValueError(f"{track} is not in the library")

@@ -440,3 +440,30 @@ def test_unreadable_file_is_an_error_line_and_the_others_come(auralis, song: Pat
     assert done.code == 1
     assert len(done.objects) == 2
     assert "Permission denied" in done.err
+
+
+def test_backup_copies_beside_or_where_told(auralis, song: Path, tmp_path: Path) -> None:
+    db = tmp_path / "a.db"
+    assert auralis("scan", tmp_path, "--db", db).code == 0
+    (made,) = auralis("backup", "--db", db, "--json").objects
+    assert made == {"path": made["path"], "tracks": 1, "fingerprinted": 1}
+    assert made["path"].startswith(f"{db}.backup-")
+    out = tmp_path / "copy.db"
+    assert auralis("backup", "--db", db, "-o", out).out == f"{out}: 1 tracks, 1 of them measured\n"
+    assert auralis("similar", song, "--db", out).code == 0
+    r = auralis("backup", "--db", tmp_path / "gone.db")
+    assert (r.code, r.err) == (2, f"auralis: {tmp_path / 'gone.db'}: there is no such library\n")
+    assert not (tmp_path / "gone.db").exists()
+
+
+def test_scan_of_a_damaged_library_says_so_and_computes_nothing(auralis, song: Path, tmp_path: Path) -> None:
+    db = tmp_path / "a.db"
+    auralis("scan", tmp_path, "--db", db)
+    raw = bytearray(db.read_bytes())
+    raw[4096:8192] = bytes(4096)
+    db.write_bytes(raw)
+    r = subprocess.run([*PROCESS, "scan", tmp_path, "--db", db, "--json"], capture_output=True, text=True)
+    assert r.returncode == 0
+    assert json.loads(r.stdout)["fingerprinted"] == 0
+    assert "damaged (" in r.stderr
+    assert "kept as a.db.damaged-" in r.stderr
