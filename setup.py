@@ -50,11 +50,12 @@ extensions = [
 ]
 
 setup(
-    packages=["auralis_core", "auralis_server"],
+    packages=["auralis_core", "auralis_server", "auralis_server.rpc"],
     package_dir={"auralis_server": "server"},
     package_data={
         "auralis_core": ["py.typed", "*.pyi"],
         "auralis_server": ["py.typed", "web/*"],
+        "auralis_server.rpc": ["*.proto", "*.pyi"],
     },
     libraries=[
         (

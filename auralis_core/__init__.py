@@ -9,6 +9,7 @@ from .errors import (
     AuralisError,
     DatasetError,
     FingerprintError,
+    GeneratorError,
     SidecarError,
     StateError,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "FeatureExtractor",
     "Fingerprint",
     "FingerprintError",
+    "GeneratorError",
     "Limiter",
     "MasteringPlan",
     "Meter",

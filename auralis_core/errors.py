@@ -41,6 +41,10 @@ class FingerprintError(AuralisError):
     """A fingerprint could not be computed, or a stored one is incomplete or out of range."""
 
 
+class GeneratorError(AuralisError):
+    """Whoever was to measure the file could not be asked or did not answer; says nothing about the file."""
+
+
 class SidecarError(AuralisError):
     """A `.25d` file is missing, stale, damaged or cannot be written; `kind` is that word."""
 

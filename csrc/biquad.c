@@ -74,10 +74,18 @@ double aur_biquad_response_db(const aur_biquad *c, double sample_rate, double f)
     return aur_power_db((nr * nr + ni * ni) / (dr * dr + di * di));
 }
 
-void aur_biquad_run(const aur_biquad *section, aur_biquad_state *state, const float *in, float *out,
-                    size_t frames) {
-    aur_biquad_state s = *state;
-    for (size_t i = 0; i < frames; i++)
-        out[i] = (float)aur_biquad_step(section, &s, in[i]);
-    *state = s;
+void aur_biquad_cascade(const aur_biquad_pair *section, aur_biquad_pair_state *state, unsigned sections,
+                        float *left, float *right, size_t frames) {
+    aur_biquad_pair c[AUR_BIQUAD_CASCADE];
+    aur_biquad_pair_state s[AUR_BIQUAD_CASCADE];
+    memcpy(c, section, sections * sizeof *c);
+    memcpy(s, state, sections * sizeof *s);
+    for (size_t i = 0; i < frames; i++) {
+        aur_pair x = {left[i], right[i]};
+        for (unsigned k = 0; k < sections; k++)
+            x = aur_biquad_pair_step(&c[k], &s[k], x);
+        left[i] = (float)x[0];
+        right[i] = (float)x[1];
+    }
+    memcpy(state, s, sections * sizeof *s);
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(AUR_CHAIN_MAX_BANDS <= AUR_BIQUAD_CASCADE, "one cascade holds the whole EQ");
+
 enum { BLOCK = 256 };
 
 struct aur_chain {
@@ -18,8 +20,8 @@ struct aur_chain {
     aur_restore *restore; /* NULL when off */
     aur_limiter *limiter; /* NULL when off */
     unsigned bands;
-    aur_biquad band[AUR_CHAIN_MAX_BANDS];
-    aur_biquad_state eq[AUR_CHAIN_MAX_BANDS][AUR_MAX_CHANNELS];
+    aur_biquad_pair band[AUR_CHAIN_MAX_BANDS];
+    aur_biquad_pair_state eq[AUR_MAX_CHANNELS / 2][AUR_CHAIN_MAX_BANDS];
     double gain_db;
     float gain, width;
     int level, identity;
@@ -76,7 +78,7 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     s->least_gain = 1.0f;
     for (unsigned b = 0; b < params->bands; b++) {
         const aur_biquad section = design(&params->band[b], sample_rate);
-        if (!aur_biquad_is_identity(&section)) s->band[s->bands++] = section;
+        if (!aur_biquad_is_identity(&section)) s->band[s->bands++] = aur_biquad_both(&section);
     }
     s->gain_db = params->gain_db;
     s->gain = (float)aur_from_db(params->gain_db);
@@ -132,8 +134,8 @@ static void snapshot(aur_chain *s, aur_walk *walk) {
     if (s->declip) aur_declip_snapshot(s->declip, walk);
     if (s->restore) aur_restore_snapshot(s->restore, walk);
     if (s->limiter) aur_limiter_snapshot(s->limiter, walk);
-    for (unsigned b = 0; b < s->bands; b++)
-        aur_walk_doubles(walk, &s->eq[b][0].z1, 2 * s->channels, -DBL_MAX, DBL_MAX);
+    for (unsigned c = 0; c < s->channels; c += 2)
+        aur_walk_doubles(walk, (double *)s->eq[c / 2], 4 * s->bands, -DBL_MAX, DBL_MAX);
     if (s->level) aur_leveller_snapshot(&s->leveller, walk);
     aur_running_snapshot(&s->before, walk);
     if (!s->identity) aur_running_snapshot(&s->after, walk);
@@ -221,9 +223,8 @@ static void process_block(aur_chain *s, float *const *x, size_t n, size_t ramp_a
     const float *const *in = (const float *const *)x;
     if (s->declip) aur_declip_process(s->declip, in, x, n);
     if (s->restore) aur_restore_process(s->restore, in, x, n);
-    for (unsigned b = 0; b < s->bands; b++)
-        for (unsigned c = 0; c < s->channels; c++)
-            aur_biquad_run(&s->band[b], &s->eq[b][c], x[c], x[c], n);
+    for (unsigned c = 0; s->bands && c < s->channels; c += 2)
+        aur_biquad_cascade(s->band, s->eq[c / 2], s->bands, x[c], x[c + 1 < s->channels ? c + 1 : c], n);
     if (s->gain != 1.0f)
         for (unsigned c = 0; c < s->channels; c++)
             for (size_t i = 0; i < n; i++)

@@ -1,5 +1,7 @@
 #include "running.h"
 
+#include "peak.h"
+
 #include <string.h>
 
 static const double ACTIVE = 1e-6; /* -60 dBFS */
@@ -9,14 +11,16 @@ static void k_weighting(aur_running *s, double sample_rate) {
     const double k = tan(AUR_PI * 1681.974450955533 / sample_rate), q = 0.7071752369554196;
     const double vh = aur_from_db(3.999843853973347), vb = pow(vh, 0.4996667741545416);
     double d = 1.0 + k / q + k * k;
-    s->shelf =
-        (aur_biquad){(vh + vb * k / q + k * k) / d, 2.0 * (k * k - vh) / d, (vh - vb * k / q + k * k) / d,
-                     2.0 * (k * k - 1.0) / d, (1.0 - k / q + k * k) / d};
+    const aur_biquad shelf = {(vh + vb * k / q + k * k) / d, 2.0 * (k * k - vh) / d,
+                              (vh - vb * k / q + k * k) / d, 2.0 * (k * k - 1.0) / d,
+                              (1.0 - k / q + k * k) / d};
     const double f = 38.13547087602444, p = 0.5003270373238773;
     const double h = tan(AUR_PI * f / sample_rate), h48 = tan(AUR_PI * f / 48000.0);
     d = 1.0 + h / p + h * h;
     const double b = (1.0 + h48 / p + h48 * h48) / d;
-    s->high_pass = (aur_biquad){b, -2.0 * b, b, 2.0 * (h * h - 1.0) / d, (1.0 - h / p + h * h) / d};
+    const aur_biquad high_pass = {b, -2.0 * b, b, 2.0 * (h * h - 1.0) / d, (1.0 - h / p + h * h) / d};
+    s->shelf = aur_biquad_both(&shelf);
+    s->high_pass = aur_biquad_both(&high_pass);
 }
 
 void aur_running_init(aur_running *s, double sample_rate, unsigned channels) {
@@ -30,12 +34,10 @@ void aur_running_init(aur_running *s, double sample_rate, unsigned channels) {
 
 void aur_running_snapshot(aur_running *s, aur_walk *walk) {
     aur_walk_index(walk, &s->at, s->length);
-    for (unsigned c = 0; c < s->channels; c++) {
-        aur_walk_doubles(walk, &s->z[c][0].z1, 4, -DBL_MAX, DBL_MAX);
-        aur_walk_doubles(walk, &s->weighted[c], 1, 0.0, DBL_MAX);
-        aur_walk_doubles(walk, &s->square[c], 1, 0.0, DBL_MAX);
-        aur_walk_floats(walk, &s->peak[c], 1, 0.0f, FLT_MAX);
-    }
+    for (unsigned c = 0; c < s->channels; c += 2)
+        aur_walk_doubles(walk, (double *)&s->pair[c / 2], sizeof s->pair[c / 2] / sizeof(double), -DBL_MAX,
+                         DBL_MAX);
+    aur_walk_floats(walk, &s->peak, 1, 0.0f, FLT_MAX);
     aur_walk_bytes(walk, &s->blocks, sizeof s->blocks);
     for (size_t i = 0; i < AUR_RUNNING_BLOCKS; i++) {
         aur_walk_doubles(walk, &s->ring[i].power, 1, 0.0, DBL_MAX);
@@ -46,39 +48,40 @@ void aur_running_snapshot(aur_running *s, aur_walk *walk) {
 
 static void complete(aur_running *s) {
     aur_running_block *block = &s->ring[s->blocks++ % AUR_RUNNING_BLOCKS];
-    double power = 0.0, square = 0.0, peak = 0.0;
+    double power = 0.0, square = 0.0;
     for (unsigned c = 0; c < s->channels; c++) {
-        power += s->weight[c] * s->weighted[c];
-        square += s->square[c];
-        peak = s->peak[c] > peak ? s->peak[c] : peak;
-        s->weighted[c] = s->square[c] = 0.0;
-        s->peak[c] = 0.0f;
+        power += s->weight[c] * s->pair[c / 2].weighted[c % 2];
+        square += s->pair[c / 2].square[c % 2];
+        s->pair[c / 2].weighted[c % 2] = s->pair[c / 2].square[c % 2] = 0.0;
     }
     square /= (double)(s->length * s->channels);
     block->power = power / (double)s->length;
     block->active = square > ACTIVE;
-    block->crest_db = block->active ? aur_db(peak) - aur_power_db(square) : 0.0;
+    block->crest_db = block->active ? aur_db(s->peak) - aur_power_db(square) : 0.0;
+    s->peak = 0.0f;
     s->at = 0;
 }
 
 size_t aur_running_process(aur_running *s, const float *const *in, size_t frames) {
     const size_t n = frames < s->length - s->at ? frames : s->length - s->at;
-    for (unsigned c = 0; c < s->channels; c++) {
-        const float *x = in[c];
-        aur_biquad_state a = s->z[c][0], b = s->z[c][1];
-        double weighted = s->weighted[c], square = s->square[c];
-        float peak = s->peak[c];
+    for (unsigned c = 0; c < s->channels; c += 2) {
+        const float *left = in[c], *right = in[c + 1 < s->channels ? c + 1 : c];
+        const float l = aur_peak_value(aur_peak_bits(left, n)), r = aur_peak_value(aur_peak_bits(right, n));
+        const float peak = l > r ? l : r;
+        s->peak = peak > s->peak ? peak : s->peak;
+        aur_biquad_pair_state a = s->pair[c / 2].shelf, b = s->pair[c / 2].high_pass;
+        aur_pair weighted = s->pair[c / 2].weighted, square = s->pair[c / 2].square;
         for (size_t i = 0; i < n; i++) {
-            const double y = aur_biquad_step(&s->high_pass, &b, aur_biquad_step(&s->shelf, &a, x[i]));
+            const aur_pair x = {left[i], right[i]};
+            const aur_pair y =
+                aur_biquad_pair_step(&s->high_pass, &b, aur_biquad_pair_step(&s->shelf, &a, x));
             weighted += y * y;
-            square += (double)x[i] * x[i];
-            peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
+            square += x * x;
         }
-        s->z[c][0] = a;
-        s->z[c][1] = b;
-        s->weighted[c] = weighted;
-        s->square[c] = square;
-        s->peak[c] = peak;
+        s->pair[c / 2].shelf = a;
+        s->pair[c / 2].high_pass = b;
+        s->pair[c / 2].weighted = weighted;
+        s->pair[c / 2].square = square;
     }
     s->at += n;
     if (s->at == s->length) complete(s);

@@ -25,10 +25,13 @@ typedef struct {
 typedef struct {
     unsigned channels;
     size_t length, at; /* frames in a block, and in the one being filled */
-    aur_biquad shelf, high_pass;
-    aur_biquad_state z[AUR_MAX_CHANNELS][2];
-    double weight[AUR_MAX_CHANNELS], weighted[AUR_MAX_CHANNELS], square[AUR_MAX_CHANNELS];
-    float peak[AUR_MAX_CHANNELS];
+    aur_biquad_pair shelf, high_pass;
+    struct {
+        aur_biquad_pair_state shelf, high_pass;
+        aur_pair weighted, square; /* sums over the block */
+    } pair[AUR_MAX_CHANNELS / 2];
+    double weight[AUR_MAX_CHANNELS];
+    float peak;
     uint64_t blocks; /* complete so far */
     aur_running_block ring[AUR_RUNNING_BLOCKS];
 } aur_running;

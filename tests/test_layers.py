@@ -36,7 +36,7 @@ C = {
     "lwrp": "",
     "crossfade": "",
     "pow2": "",
-    "running": "biquad snapshot",
+    "running": "biquad peak snapshot",
     "restore": "pow2 snapshot",
     "declip": "snapshot",
     "leveller": "lwrp running",
@@ -93,6 +93,9 @@ SERVER = {
     "cutter": "binary",
     "outbox": "protocol",
     "threads": "",
+    "rpc": "",
+    "worker": "rpc threads",
+    "remote": "rpc",
     "sources": "protocol threads",
     "studio": "protocol sources",
     "stream": "binary cutter outbox pacing protocol sources studio threads",
@@ -100,7 +103,7 @@ SERVER = {
     "scanner": "config sources",
     "http_stream": "protocol sources studio threads",
     "app": "config http_stream protocol scanner security session sources studio",
-    "cli": "app config demo",
+    "cli": "app config demo worker",
     "__main__": "cli",
 }
 

@@ -11,7 +11,7 @@ import auralis_core
 from auralis_core import AuralisError, SidecarError
 
 CHILDREN = [
-    *("AudioReadError", "AudioFormatError", "FingerprintError"),
+    *("AudioReadError", "AudioFormatError", "FingerprintError", "GeneratorError"),
     *("SidecarError", "DatasetError", "StateError"),
 ]
 

@@ -69,6 +69,15 @@ def test_serve_without_the_extra_says_what_to_install(music: Path) -> None:
     assert r.stderr.count("\n") == 1
 
 
+def test_worker_without_the_extra_says_what_to_install() -> None:
+    code = "import sys; sys.modules['grpc'] = None; from auralis_server.cli import main; main()"
+    command = [sys.executable, "-c", code, "worker", "--listen", "127.0.0.1:0"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    assert (r.returncode, r.stdout) == (1, "")
+    assert "pip install 'auralis-core[remote]'" in r.stderr
+    assert r.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
