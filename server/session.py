@@ -245,7 +245,7 @@ class Session:
 
     async def _write(self) -> None:
         try:
-            await self._outbox.run(self._ws, self._stall_s)
+            await self._outbox.run(self._ws, self._transport, self._stall_s)
         except TimeoutError:
             log.warning("a client took nothing for %g s: closed", self._stall_s)
         except ConnectionError:

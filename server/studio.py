@@ -34,7 +34,8 @@ class Studio:
         self.dataset = dataset
         self.sources = sources
         self.roots = tuple(Path(root).resolve() for root in roots)
-        self.pool = ThreadPoolExecutor(max(4, os.cpu_count() or 1), "render")
+        # No more than run at once: one that waits for a core while it holds the GIL holds up the loop.
+        self.pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "render")
         self.numbers = itertools.count(1)
         self.streams = 0
         self.calm = threading.Event()
