@@ -20,6 +20,7 @@ from auralis_core.features import simd
 from . import protocol, security
 from .config import ServerConfig
 from .http_stream import Downloads
+from .lag import LagProbe
 from .protocol import (
     DimensionRow,
     EngineRow,
@@ -27,6 +28,7 @@ from .protocol import (
     Failure,
     Health,
     LibraryRow,
+    LoopRow,
     ProtocolError,
     Status,
     TrackList,
@@ -52,6 +54,7 @@ ERROR_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 CONFIG = web.AppKey("config", ServerConfig)
 STUDIO = web.AppKey("studio", Studio)
 DOWNLOADS = web.AppKey("downloads", Downloads)
+LAG = web.AppKey("lag", LagProbe)
 SESSIONS = web.AppKey("sessions", set[Session])
 PAGES = web.AppKey("pages", dict[str, Path])
 
@@ -130,9 +133,11 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
     )
     studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
+    lag = app[LAG] = LagProbe()
     scanner = Scanner(config, dataset, studio.calm) if config.scan and config.dirs else None
     copying = asyncio.create_task(_copy_at_times(dataset))
     yield
+    lag.close()
     copying.cancel()
     await asyncio.wait([copying])
     if scanner is not None:
@@ -261,7 +266,7 @@ async def list_dimensions(request: web.Request) -> web.Response:
 
 async def show_status(request: web.Request) -> web.Response:
     """`GET /api/system/status`."""
-    studio = request.app[STUDIO]
+    studio, lag = request.app[STUDIO], request.app[LAG]
     counts = await asyncio.to_thread(studio.dataset.counts, studio.roots)
     return _json(
         Status(
@@ -269,6 +274,7 @@ async def show_status(request: web.Request) -> web.Response:
             engine=EngineRow(simd=simd()),
             sources=studio.sources.rows(),
             streams=studio.streams,
+            loop=LoopRow(lag.quantile_ms(0.5), lag.quantile_ms(0.99)),
             database=studio.dataset.mode,
             library=LibraryRow(tracks=counts.tracks, fingerprinted=counts.fingerprinted),
         )

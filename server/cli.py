@@ -1,15 +1,26 @@
-"""The `auralis` entry point: the core's commands, `serve` and `worker`."""
+"""The `auralis` entry point: the core's commands, `serve`, `worker`, and the benches that need a server."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralis_core.cli import app, error, run
+from auralis_core.cli import AsJson, app, error, run
+from auralis_core.cli import bench as benches
+
+if TYPE_CHECKING:
+    from .load import Load
+
+Music = Annotated[
+    Path | None,
+    typer.Argument(metavar="[DIR]", help="Music to play, by default synthesised.", readable=False),
+]
 
 
 @app.command()
@@ -26,11 +37,7 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Play a small synthesised library.")] = False,
 ) -> None:
     """Serve the player and the enhanced sound of your music."""
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        error("serve needs the server's packages: pip install 'auralis-core[server]'")
-        raise typer.Exit(1) from None
+    _need_server("serve")
     from auralis_core.dataset import default_path
 
     from .app import run as serve_until_stopped
@@ -108,6 +115,61 @@ def _need_grpc(command: str) -> None:
 def _token(token: str | None, file: Path | None) -> str | None:
     text = token if file is None else file.read_text()
     return (text or "").strip() or None
+
+
+@benches.command("first-audio")
+def bench_first_audio(
+    folder: Music = None,
+    plays: Annotated[int, typer.Option(min=1, help="Tracks played, each cold and warm.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Time from a request to its first sound: play, cold and warm, seek, change of preset."""
+    _need_server("bench first-audio")
+    from .bench import first_audio
+
+    result = asyncio.run(first_audio(folder, plays)).to_dict()
+    if as_json:
+        print(json.dumps(result))
+        return
+    rows = {name: row for name, row in result.items() if name != "by_format"}
+    rows |= {f"cold {name}": row for name, row in result["by_format"].items()}
+    for name, row in rows.items():
+        print(f"{name:10} p50 {row['p50_ms']:6.1f} ms   p95 {row['p95_ms']:6.1f} ms   n {row['n']}")
+
+
+@benches.command("streams")
+def bench_streams(
+    folder: Music = None,
+    most: Annotated[int, typer.Option(min=1, help="Largest number tried.")] = 1024,
+    hold: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds each number is held.")] = 8.0,
+    as_json: AsJson = False,
+) -> None:
+    """Search the largest number of real-time enhanced streams without an underrun."""
+    _need_server("bench streams")
+    from .bench import streams
+
+    def tell(trial: Load) -> None:
+        if sys.stderr.isatty():
+            print(f"  {trial.streams} streams: {trial.underruns} underruns", file=sys.stderr)
+
+    result = asyncio.run(streams(folder, most=most, hold_s=hold, progress=tell)).to_dict()
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['streams']} streams, {result['per_core']:.0f} a core (limited by {result['limited_by']})\n"
+        f"  {result['cpu_ms_per_audio_s']:.2f} ms of processor a second of audio,"
+        f" {result['rss_per_stream_kb']:.0f} kB a stream, event loop late by"
+        f" {result['loop_lag_p99_ms']:.1f} ms (p99)"
+    )
+
+
+def _need_server(command: str) -> None:
+    try:
+        import aiohttp  # noqa: F401
+    except ImportError:
+        error(f"{command} needs the server's packages: pip install 'auralis-core[server]'")
+        raise typer.Exit(1) from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ class Outbox:
         costs more than the call itself. A listener who is behind gets message after message: what the
         transport holds can no longer be dropped by a seek.
         """
-        parts = []
+        parts: list[bytes] = []
         while True:
             parts += (_head(_OPCODES[kind], len(payload)), payload)
             if kind is _Kind.AUDIO:

@@ -493,6 +493,13 @@ class LibraryRow(Struct, frozen=True):
     fingerprinted: int
 
 
+class LoopRow(Struct, frozen=True):
+    """How late the event loop was over the last minute."""
+
+    lag_p50_ms: float
+    lag_p99_ms: float
+
+
 class Status(Struct, frozen=True):
     """The answer of `/api/system/status`."""
 
@@ -500,6 +507,7 @@ class Status(Struct, frozen=True):
     engine: EngineRow
     sources: list[SourceRow]
     streams: int
+    loop: LoopRow
     database: str
     library: LibraryRow
 

@@ -102,8 +102,11 @@ SERVER = {
     "session": "binary outbox protocol stream studio",
     "scanner": "config sources",
     "http_stream": "protocol sources studio threads",
-    "app": "config http_stream protocol scanner security session sources studio",
-    "cli": "app config demo worker",
+    "lag": "",
+    "load": "binary protocol",
+    "bench": "binary client load protocol",
+    "app": "config http_stream lag protocol scanner security session sources studio",
+    "cli": "app bench config demo load worker",
     "__main__": "cli",
 }
 
