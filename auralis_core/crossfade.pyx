@@ -20,7 +20,7 @@ _LAWS = {
 
 
 def crossfade(const float[:, ::1] a not None, const float[:, ::1] b not None, law="equal_gain",
-              start=0, length=None):
+              start=0, length=None, r=None):
     """Fade from `a` to `b`.
 
     Parameters
@@ -34,6 +34,9 @@ def crossfade(const float[:, ::1] a not None, const float[:, ::1] b not None, la
         Which frame of the fade the arrays begin at; lets a fade be computed in pieces.
     length : int, optional
         Frames of the whole fade; by default the fade is as long as the arrays. Frames past it are `b`.
+    r : float, optional
+        Correlation the law "correlation" goes by, 0 to 1; by default that of these arrays. A fade
+        computed in pieces needs one value for all of them.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def crossfade(const float[:, ::1] a not None, const float[:, ::1] b not None, la
     Raises
     ------
     ValueError
-        The shapes differ, the law is unknown, or `start` or `length` is negative.
+        The shapes differ, the law is unknown, `start` or `length` is negative, or `r` is outside 0…1.
     """
     if law not in _LAWS:
         raise ValueError(f"law must be one of {sorted(_LAWS)}, got {law!r}")
@@ -53,6 +56,8 @@ def crossfade(const float[:, ::1] a not None, const float[:, ::1] b not None, la
         raise ValueError(f"a and b must have 1 to {AUR_MAX_CHANNELS} channels, got {a.shape[0]}")
     if start < 0 or (length is not None and length < 0):
         raise ValueError("start and length must not be negative")
+    if r is not None and not 0.0 <= r <= 1.0:
+        raise ValueError(f"r must be in 0…1, got {r}")
     y = np.empty((a.shape[0], a.shape[1]), np.float32)
     cdef float[:, ::1] out = y
     cdef unsigned channels = a.shape[0]
@@ -62,13 +67,52 @@ def crossfade(const float[:, ::1] a not None, const float[:, ::1] b not None, la
     cdef const float *pb[AUR_MAX_CHANNELS]
     cdef float *po[AUR_MAX_CHANNELS]
     cdef unsigned c
-    cdef double r = 0.0
+    cdef bint measured = r is None
+    cdef double overlap = 0.0 if r is None else r
     if frames == 0:
         return y
     for c in range(channels):
         pa[c], pb[c], po[c] = &a[c, 0], &b[c, 0], &out[c, 0]
     with nogil:
-        if code == AUR_FADE_CORRELATION:
-            r = aur_crossfade_correlation(pa, pb, channels, frames)
-        aur_crossfade(code, r, pa, pb, po, channels, first, frames, total)
+        if measured and code == AUR_FADE_CORRELATION:
+            overlap = aur_crossfade_correlation(pa, pb, channels, frames)
+        aur_crossfade(code, overlap, pa, pb, po, channels, first, frames, total)
     return y
+
+
+def correlation(const float[:, ::1] a not None, const float[:, ::1] b not None):
+    """How alike two signals are, over all channels and frames.
+
+    Parameters
+    ----------
+    a, b : float32 array (channels, frames)
+        Two signals of one shape.
+
+    Returns
+    -------
+    float
+        0 to 1; 0 for opposite signals too, and when either is silent.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    if a.shape[0] != b.shape[0] or a.shape[1] != b.shape[1]:
+        raise ValueError("a and b differ in shape: "
+                         f"{a.shape[0], a.shape[1]} and {b.shape[0], b.shape[1]}")
+    if not 1 <= a.shape[0] <= AUR_MAX_CHANNELS:
+        raise ValueError(f"a and b must have 1 to {AUR_MAX_CHANNELS} channels, got {a.shape[0]}")
+    cdef unsigned channels = a.shape[0]
+    cdef size_t frames = a.shape[1]
+    cdef const float *pa[AUR_MAX_CHANNELS]
+    cdef const float *pb[AUR_MAX_CHANNELS]
+    cdef unsigned c
+    cdef double r
+    if frames == 0:
+        return 0.0
+    for c in range(channels):
+        pa[c], pb[c] = &a[c, 0], &b[c, 0]
+    with nogil:
+        r = aur_crossfade_correlation(pa, pb, channels, frames)
+    return r

@@ -8,6 +8,7 @@ from reference.crossfade import crossfade as reference_crossfade
 from scipy.signal import butter, sosfiltfilt
 
 import auralis_core as ac
+from auralis_core.crossfade import correlation
 
 LAWS = ("equal_gain", "equal_power", "correlation")
 SR = 44100
@@ -117,3 +118,32 @@ def test_crossfade_refuses_wrong_arguments_by_name():
         ac.crossfade(a, noise(1, 11))
     with pytest.raises(ValueError, match="channels"):
         ac.crossfade(np.zeros((9, 4), np.float32), np.zeros((9, 4), np.float32))
+
+
+def test_correlation_law_in_pieces_goes_by_the_value_it_is_told():
+    a = noise(1, 9000)
+    b = (0.6 * a + 0.4 * noise(2, 9000)).astype(np.float32)
+    whole = ac.crossfade(a, b, "correlation")
+    r = correlation(a, b)
+    assert 0.5 < r < 1.0
+    cuts = [0, 1, 500, 4096, 9000]
+    pieces = [
+        ac.crossfade(*(np.ascontiguousarray(x[:, i:j]) for x in (a, b)), "correlation", i, 9000, r)
+        for i, j in pairwise(cuts)
+    ]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+
+
+def test_correlation_is_that_of_the_oracle_and_never_negative():
+    a, b = noise(1), noise(2)
+    assert correlation(a, a) == pytest.approx(1.0, abs=1e-12)
+    assert correlation(a, -a) == correlation(a, np.zeros_like(a)) == 0.0
+    assert correlation(a[:, :0], b[:, :0]) == 0.0
+    mixed = a + b
+    x, y = a.astype(float), mixed.astype(float)
+    expected = (x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())
+    assert correlation(a, mixed) == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="shape"):
+        correlation(a, b[:, 1:].copy())
+    with pytest.raises(ValueError, match="r must"):
+        ac.crossfade(a, b, "correlation", r=1.5)
