@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 PROTOCOL = 1
 MAX_COMMAND_BYTES = 16 * 1024
+MAX_QUEUE = 1000
 MAX_ID = 2**53 - 1  # what a JavaScript number holds exactly
 
 #: Stable error codes and when they are used.
@@ -28,6 +29,7 @@ ERRORS = {
     "unknown_preset": "no preset has this name",
     "unsupported": "none of the offered protocols or formats is known",
     "no_stream": "nothing is playing",
+    "no_next": "nothing follows in the queue",
     "unreadable": "the audio file is missing, damaged, changed or outside the library",
     "shutting_down": "the server is stopping",
     "internal": "the server failed; its log has the detail",
@@ -131,6 +133,27 @@ class Seek(Command, frozen=True):
         _within("seconds", self.seconds, 0.0, 1e9)
 
 
+class Queue(Command, frozen=True):
+    """What follows the track being sent; replaces what was queued before."""
+
+    TYPE = "queue"
+    track_ids: list[int]
+    crossfade_seconds: float = 0.0
+    fade_albums: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crossfade_seconds:
+            _within("crossfade_seconds, unless 0,", self.crossfade_seconds, 1.0, 12.0)
+        if len(self.track_ids) > MAX_QUEUE:
+            raise ProtocolError("out_of_range", f"a queue holds at most {MAX_QUEUE} tracks")
+
+
+class Next(Command, frozen=True):
+    """Go on with the track after the one heard."""
+
+    TYPE = "next"
+
+
 class Set(Command, frozen=True):
     """Change what is named, keep the rest."""
 
@@ -182,7 +205,8 @@ class Ping(Command, frozen=True):
 
 
 COMMANDS: dict[str, type[Command]] = {
-    c.TYPE: c for c in (Hello, PlayEnhanced, PlayNormal, Seek, Set, Pause, Resume, Stop, Credit, Ping)
+    c.TYPE: c
+    for c in (*(Hello, PlayEnhanced, PlayNormal, Queue, Next, Seek, Set, Pause, Resume, Stop, Credit, Ping),)
 }
 
 
@@ -213,6 +237,7 @@ class Error(Event, frozen=True, omit_defaults=True):
     code: str
     message: str
     retry_after_ms: int | None = None
+    track_id: int | None = None
 
 
 class ServerHello(Event, frozen=True):
@@ -229,7 +254,7 @@ class ServerHello(Event, frozen=True):
 
 
 class AudioStreamStart(Event, frozen=True):
-    """A stream begins; `total_frames` is exactly what a full play delivers."""
+    """A stream begins; `total_frames` is exactly what a full play of its first track delivers."""
 
     TYPE = "audio_stream_start"
     stream: int
@@ -248,6 +273,7 @@ class TrackStart(Event, frozen=True):
     at_frame: int
     track_id: int
     track_frame: int
+    total_frames: int
     title: str
     artist: str
     album: str

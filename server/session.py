@@ -23,11 +23,13 @@ from .protocol import (
     Credit,
     Error,
     Hello,
+    Next,
     Pause,
     Ping,
     Play,
     Pong,
     ProtocolError,
+    Queue,
     Resume,
     Seek,
     ServerHello,
@@ -36,6 +38,7 @@ from .protocol import (
 )
 from .stream import Stream, Terms
 from .studio import Studio
+from .threads import gone
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +98,7 @@ class Session:
             for helper in helpers:
                 helper.cancel()
             self._finished.set()
-            await _gone([*helpers, *self._tasks.values()])
+            await gone([*helpers, *self._tasks.values()])
 
     async def close(self) -> None:
         """Tell the client that the server stops, and hang up."""
@@ -151,6 +154,10 @@ class Session:
                 self._play(command, reply)
             case Seek():
                 self._stream().seek(command, reply)
+            case Next():
+                self._stream().next(command, reply)
+            case Queue():
+                self._stream().queue(command, reply)
             case Set():
                 _known_preset(command.preset)
                 self._stream().set(command, reply)
@@ -265,15 +272,3 @@ class Session:
 def _known_preset(name: str | None) -> None:
     if name is not None and name not in PRESETS:
         raise ProtocolError("unknown_preset", f"the presets are {', '.join(PRESETS)}")
-
-
-async def _gone(tasks: list[asyncio.Task[None]]) -> None:
-    """Wait until all have ended, however often the waiter is cancelled meanwhile."""
-    cancelled = False
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled:
-        raise asyncio.CancelledError

@@ -1,8 +1,9 @@
 """The asynchronous half of a stream: one task that sends as credit, time and the socket allow.
 
-The task has a single place where it waits, so a command, credit, room in the outbox and the passage
-of time are all the same event: look again. Samples are cutter.py's, arithmetic of time is
-pacing.py's, and which stream a session plays is session.py's.
+The task has a single place where it waits, so a command, credit, room in the outbox, an opened file
+and the passage of time are all the same event: look again. Samples are programme.py's and cutter.py's,
+arithmetic of time is pacing.py's, the queue is upcoming.py's, and which stream a session plays is
+session.py's.
 """
 
 from __future__ import annotations
@@ -11,38 +12,37 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from auralis_core import AuralisError, DatasetError, MasteringPlan, Renderer
+from auralis_core import AuralisError
 
-from . import binary, protocol
-from .cutter import CHUNK, Cutter, Settings, Treatment, choose
+from . import binary, protocol, reports
+from .cutter import CHUNK, Cutter
 from .outbox import Outbox, Reply
 from .pacing import Pacer
+from .part import Part, Settings
+from .programme import PartError, Programme
 from .protocol import (
-    Applied,
     AudioStreamEnd,
-    AudioStreamStart,
-    Chunk,
     Clear,
     Credit,
-    Decision,
     Error,
     FingerprintProgress,
+    Next,
     Ok,
-    Params,
     Play,
     PlayNormal,
     ProtocolError,
+    Queue,
     Seek,
     Set,
-    Tone,
-    TrackStart,
 )
 from .sources import Found
 from .studio import Studio
 from .threads import in_thread
+from .upcoming import Upcoming, explain, open_part
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,18 @@ SWITCH_FRAMES = 2048
 MORPH_S = 3.0
 SWITCH_MARGIN_S = 0.15  # a switch is stamped this far, and one round trip, ahead of the listener
 RECORD_S = 0.1
+AHEAD_S = 10.0  # the next track is opened this long before the current one is sent to its end
+
+
+@contextmanager
+def _answered(replies: Iterable[Reply]) -> Iterator[None]:
+    """What cannot be done because of the file is said to whoever asked for it."""
+    try:
+        yield
+    except PartError:
+        for reply in replies:
+            reply.error("unreadable", protocol.ERRORS["unreadable"])
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class Terms:
 
 
 class Stream:
-    """One play of one track, from its request to its end.
+    """One play: a track and the queue behind it, from its request to its end.
 
     Parameters
     ----------
@@ -103,24 +115,24 @@ class Stream:
         self._round_trip = round_trip
         self._next_epoch = next_epoch
         self._on_air = on_air
-        self._settings = Settings(request.preset, request.intensity, isinstance(request, PlayNormal))
 
         self._wake = asyncio.Event()
         self._owed = [reply]
         self._seek: tuple[Seek, Reply] | None = None
+        self._skips: list[Reply] = []
+        self._queue: tuple[Queue, Reply] | None = None
         self._sets: list[tuple[Set, Reply]] = []
         self._noted: list[Reply] = []
         self._paused = False
         self._started = False
         self._completed = False
+        self._upcoming = Upcoming(studio, self._wake.set)
         self._search: asyncio.Task[Found | None] | None = None
-        self._found: Found | None = None
-        self._searched = False
+        self._sought: Part | None = None
         self._search_began = 0.0
         self._cutter: Cutter | None = None
         self._position = self._epoch = self._epoch_start = 0
         self._jump_epoch = self._jump_frame = 0
-        self._switched_at = 0
         self._delivered = 0
         self._recorded_at = -math.inf
 
@@ -131,10 +143,22 @@ class Stream:
         self._wake.set()
 
     def seek(self, command: Seek, reply: Reply) -> None:
-        """Go elsewhere; a seek not yet begun is replaced."""
-        if self._seek is not None:
-            self._seek[1].ok(Ok(superseded=True))
+        """Go elsewhere in the track; a seek not yet begun is replaced."""
+        self._forget_seek()
         self._seek = (command, reply)
+        self._owe(reply)
+
+    def next(self, command: Next, reply: Reply) -> None:
+        """Go on with the track after the one heard; asked twice, with the one after that."""
+        self._forget_seek()
+        self._skips.append(reply)
+        self._owe(reply)
+
+    def queue(self, command: Queue, reply: Reply) -> None:
+        """Another queue behind the track being sent."""
+        if self._queue is not None:
+            self._queue[1].ok(Ok(superseded=True))
+        self._queue = (command, reply)
         self._owe(reply)
 
     def set(self, command: Set, reply: Reply) -> None:
@@ -197,14 +221,11 @@ class Stream:
             await in_thread(self._studio.pool, self._open)
             self._on_air(self)
             await self._play(self._start())
-        except ProtocolError as e:
-            self.end("error", Error(e.code, e.message))
-        except DatasetError as e:
-            log.error("stream %d cannot start: %s", self.number, e)
-            self.end("error", Error("internal", protocol.ERRORS["internal"]))
-        except AuralisError as e:
-            log.error("stream %d stopped: %s", self.number, e)
-            self.end("error", Error("unreadable", protocol.ERRORS["unreadable"]))
+        except (ProtocolError, AuralisError) as e:
+            if isinstance(e, AuralisError):
+                log.error("stream %d stopped: %s", self.number, e)
+            id = self._programme.current.track.id if self._started else self._request.track_id
+            self.end("error", explain(e, id))
         finally:
             self._studio.streams -= 1
             self._studio.sated(self)
@@ -212,76 +233,92 @@ class Stream:
                 self._search.cancel()
             if self._cutter is not None:
                 self._cutter.close()
+            await self._upcoming.close()
 
     def _open(self) -> None:
         """Everything that touches a disk before the first sound, in one visit to a worker thread."""
-        self._track, self._path = self._studio.track(self._request.track_id)
-        self._found = self._studio.sources.find(self._track, self._path)
-        treatment = self._treatment()
-        renderer = Renderer(self._path, treatment.plan)
+        request = self._request
+        settings = Settings(request.preset, request.intensity, isinstance(request, PlayNormal))
+        part = open_part(self._studio, request.track_id, settings)
         # Known to `run` before anything below can fail, so that it is closed whatever happens.
-        cutter = self._cutter = Cutter(renderer, self.number, binary.FORMATS[self._terms.format], treatment)
-        self._rate, self._frames = renderer.sample_rate, renderer.frames
-        self._began = self._frame_at(self._request.start_seconds)
-        if self._began:
-            cutter.seek(0, self._began)
+        programme = Programme(part, settings)
+        cutter = self._cutter = Cutter(programme, self.number, binary.FORMATS[self._terms.format])
+        frame = self._frame_at(part, request.start_seconds)
+        programme.enter(part)
+        if frame:
+            cutter.jump(0, part, frame)
 
     def _start(self) -> Cutter:
-        cutter, track = self._cutter, self._track
+        cutter = self._cutter
         assert cutter is not None
+        part = cutter.programme.current
+        self._programme = cutter.programme
+        self._rate = part.sample_rate
         self._position = cutter.position
         self._epoch = cutter.epoch = self._next_epoch()
         self._pacer = Pacer(self._rate, self._terms.lead_ms, self._terms.buffer_ms)
         self._restart_clock()
         self._started = True
         self._owed.pop(0).ok(Ok(stream=self.number, epoch=self._epoch))
-        self._outbox.say(
-            AudioStreamStart(
-                stream=self.number,
-                epoch=self._epoch,
-                sample_rate=self._rate,
-                channels=cutter.renderer.channels,
-                format=self._terms.format,
-                total_frames=self._frames,
-            )
-        )
-        self._outbox.say(
-            TrackStart(
-                stream=self.number,
-                at_frame=0,
-                track_id=track.id,
-                track_frame=0,
-                title=track.title,
-                artist=track.artist,
-                album=track.album,
-                duration=self._frames / self._rate,
-                fingerprint="cached" if self._found else "pending",
-            )
-        )
-        self._report_switch(cutter, 0)
+        self._outbox.say(reports.stream_start(self.number, self._epoch, part, self._terms.format))
+        self._outbox.say(reports.track_start(self.number, part, part.start))
+        self._report_switch()
         return cutter
 
     async def _play(self, cutter: Cutter) -> None:
         while True:
             self._wake.clear()
-            while self._noted:
-                self._noted.pop(0).ok()
-            if self._seek is not None:
-                (command, reply), self._seek = self._seek, None
-                await self._jump(cutter, command, reply)
-            elif self._sets:
-                sets, self._sets = self._sets, []
+            try:
+                await self._step(cutter)
+            except PartError as e:
+                self._lose(e.part, e.cause)
+
+    async def _step(self, cutter: Cutter) -> None:
+        """Do the one thing that is due."""
+        programme, upcoming = self._programme, self._upcoming
+        while self._noted:
+            self._noted.pop(0).ok()
+        if self._queue is not None:
+            (queue, reply), self._queue = self._queue, None
+            programme.drop_following()
+            upcoming.replace(queue)
+            reply.ok(Ok(stream=self.number))
+        elif self._skips:
+            skips, self._skips = self._skips, []
+            with _answered(skips):
+                await self._skip(cutter, skips)
+        elif self._seek is not None:
+            (seek, reply), self._seek = self._seek, None
+            with _answered([reply]):
+                await self._go(cutter, seek, reply)
+        elif self._sets:
+            sets, self._sets = self._sets, []
+            with _answered(reply for _, reply in sets):
                 await self._apply(cutter, sets)
-            elif self._search is not None and self._search.done():
-                search, self._search = self._search, None
-                await self._morph(cutter, search.result())
-            elif self._position >= self._frames:
-                self._complete()
-                await self._rest()
-            elif self._paused or not self._outbox.has_room:
-                await self._rest()
-            else:
-                await self._send(cutter)
+        elif self._search is not None and self._search.done():
+            search, self._search = self._search, None
+            await self._learn(search.result())
+        elif upcoming.ready:
+            await self._place()
+        elif programme.due is not None:
+            await self._enter(programme.due)
+        elif self._position >= programme.end and programme.following is None and not upcoming.pending:
+            self._complete()
+            await self._rest()
+        elif self._paused or not self._outbox.has_room or self._position >= self._look_ahead():
+            await self._rest()
+        else:
+            await self._send(cutter)
+
+    def _look_ahead(self) -> int:
+        """See to the next track in time; how far the programme goes meanwhile."""
+        programme, upcoming = self._programme, self._upcoming
+        alone = programme.following is None and upcoming.pending
+        fade = round(upcoming.crossfade_s * self._rate) if alone else 0
+        programme.withheld = fade
+        if alone and self._position >= programme.end - fade - round(AHEAD_S * self._rate):
+            upcoming.open_next(programme.settings, programme.shape)
+        return programme.boundary
 
     async def _send(self, cutter: Cutter) -> None:
         """Send what may be sent now, or wait until something may."""
@@ -299,13 +336,11 @@ class Stream:
             self._outbox.audio(chunk)
         self._delivered += cutter.position - self._position
         self._position = cutter.position
-        self._report_chunk(cutter, now)
-        if self._found is None and self._search is None and not self._searched:
-            self._searched = True
-            self._search_began = now
-            self._report_search("computing", None)
-            self._search = asyncio.create_task(self._studio.sources.get(self._track, self._path))
-            self._search.add_done_callback(lambda _: self._wake.set())
+        if now - self._recorded_at >= RECORD_S:
+            self._recorded_at = now
+            part = self._programme.current
+            self._outbox.say(reports.chunk(self.number, self._position, part.newest.generation, part.record))
+        self._seek_fingerprint(now)
 
     async def _rest(self, delay: float | None = None) -> None:
         """Wait until something happens, or for `delay` seconds."""
@@ -319,57 +354,153 @@ class Stream:
             if timer is not None:
                 timer.cancel()
 
-    async def _jump(self, cutter: Cutter, command: Seek, reply: Reply) -> None:
+    # From track to track.
+
+    async def _enter(self, part: Part) -> None:
+        """The position has reached a part: it sounds from here on."""
+        self._completed = False
+        await self._work(part, self._programme.enter, part, self._position - part.start)
+        self._report_part()
+
+    async def _place(self) -> Part | None:
+        """Take what was opened into the programme."""
+        opened = await self._upcoming.take()
+        if isinstance(opened, Error):
+            log.warning("stream %d skips track %s: %s", self.number, opened.track_id, opened.code)
+            self._outbox.say(opened)
+            return None
+        programme = self._programme
+        fade = self._upcoming.fade(programme.parts[-1], opened)
         try:
-            frame = self._frame_at(command.seconds)
+            await self._work(opened, programme.append, opened, fade)
+        finally:
+            if opened not in programme.parts:
+                opened.close()
+        return opened
+
+    async def _skip(self, cutter: Cutter, replies: list[Reply]) -> None:
+        part: Part | None = self._heard()
+        for reply in replies:
+            part = await self._after(part) if part is not None else None
+            if part is None:
+                reply.error("no_next", protocol.ERRORS["no_next"])
+            elif reply is replies[-1]:
+                await self._jump(cutter, part, 0, reply)
+            else:
+                reply.ok(Ok(superseded=True))
+
+    async def _after(self, part: Part) -> Part | None:
+        programme, upcoming = self._programme, self._upcoming
+        while (following := programme.after(part)) is None and upcoming.pending:
+            upcoming.open_next(programme.settings, programme.shape)
+            await self._place()
+        return following
+
+    def _lose(self, part: Part, error: AuralisError) -> None:
+        """A file is not what it was: say so, and go on with what follows it."""
+        programme = self._programme
+        log.error("stream %d: track %d: %s", self.number, part.track.id, error)
+        now, alone = programme.current, programme.following is None and not self._upcoming.pending
+        programme.drop(part)
+        if programme.current is part and alone:
+            raise error
+        self._outbox.say(explain(error, part.track.id))
+        if programme.current is not now:
+            self._report_part()
+
+    async def _work(self, part: Part, call: Callable[..., object], *args: object) -> None:
+        """Something in a worker thread that may fail for this part."""
+        try:
+            await in_thread(self._studio.pool, call, *args)
+        except AuralisError as e:
+            raise PartError(part, e) from e
+
+    # Within a track.
+
+    async def _go(self, cutter: Cutter, command: Seek, reply: Reply) -> None:
+        part = self._heard()
+        try:
+            frame = self._frame_at(part, command.seconds)
         except ProtocolError as e:
             reply.error(e.code, e.message)
             return
-        if self._started:  # otherwise what waits there is the audio of the stream before
-            self._drop_audio()
-        self._begin_epoch(frame, keep_until=None)
-        await in_thread(self._studio.pool, cutter.seek, self._epoch, frame)
-        self._restart_clock()
-        reply.ok(Ok(stream=self.number, epoch=self._epoch, at_frame=frame))
+        await self._jump(cutter, part, frame, reply)
+
+    async def _jump(self, cutter: Cutter, part: Part, frame: int, reply: Reply) -> None:
+        self._drop_audio()
+        self._begin_epoch(part.start + frame, keep_until=None)
+        sounded = self._programme.current
+        try:
+            await self._work(part, cutter.jump, self._epoch, part, frame)
+        finally:
+            self._restart_clock()
+        if part is not sounded:
+            self._report_part()
+        reply.ok(Ok(stream=self.number, epoch=self._epoch, at_frame=self._position))
 
     async def _apply(self, cutter: Cutter, sets: list[tuple[Set, Reply]]) -> None:
-        wanted = self._settings
+        programme = self._programme
+        wanted = programme.settings
         for command, _ in sets:
             wanted = Settings(
                 wanted.preset if command.preset is None else command.preset,
                 wanted.intensity if command.intensity is None else command.intensity,
                 wanted.bypass if command.bypass is None else command.bypass,
             )
-        if wanted != self._settings:
-            self._settings = wanted
+        if wanted != programme.settings:
             target = self._stamp()
             if target is not None:
                 self._delivered -= self._position - target
                 self._begin_epoch(target, keep_until=target)
-                await in_thread(self._studio.pool, cutter.rewind, self._epoch, target)
-            await self._switch(cutter, SWITCH_FRAMES)
+                await self._work(programme.current, cutter.rewind, self._epoch, target)
+            await self._work(programme.current, programme.switch, SWITCH_FRAMES, wanted)
+            self._report_switch()
+        part = programme.current
         for _, reply in sets:
             reply.ok(
                 Ok(
                     stream=self.number,
                     epoch=self._epoch,
-                    generation=cutter.generation,
-                    at_frame=self._switched_at,
+                    generation=part.newest.generation,
+                    at_frame=part.start + part.newest.at,
                 )
             )
 
-    async def _morph(self, cutter: Cutter, found: Found | None) -> None:
-        self._found = found
+    def _seek_fingerprint(self, now: float) -> None:
+        """Look for the fingerprint of what sounds, then of what follows."""
+        wanted = (self._programme.current, self._programme.following)
+        if self._search is not None and self._sought not in wanted:
+            self._search.cancel()
+            self._search = None
+        part = next((p for p in wanted if p is not None and not p.searched), None)
+        if self._search is None and part is not None:
+            part.searched = True
+            self._sought = part
+            self._search_began = now
+            self._report_search("computing", None)
+            self._search = asyncio.create_task(self._studio.sources.get(part.track, part.path))
+            self._search.add_done_callback(lambda _: self._wake.set())
+
+    async def _learn(self, found: Found | None) -> None:
+        programme, part = self._programme, self._sought
+        assert part is not None
         self._report_search("failed" if found is None else "ready", found)
-        if found is not None and not self._settings.bypass:
-            await self._switch(cutter, round(MORPH_S * self._rate))
+        if found is None or part not in programme.parts:
+            return
+        if part is not programme.current:
+            await self._work(part, programme.learn, part, found.fingerprint)
+            return
+        part.fp = found.fingerprint
+        if not programme.settings.bypass:
+            await self._work(part, programme.switch, round(MORPH_S * self._rate))
+            self._report_switch()
 
-    async def _switch(self, cutter: Cutter, crossfade: int) -> None:
-        def work() -> None:
-            cutter.switch(self._treatment(), crossfade)
-
-        await in_thread(self._studio.pool, work)
-        self._report_switch(cutter, crossfade)
+    def _heard(self) -> Part:
+        """The part that sounds at the client, as far as it says."""
+        played = self._pacer.played(time.monotonic())
+        if played is None:
+            return self._programme.current
+        return self._programme.at(min(played, max(0, self._position - 1)))
 
     def _stamp(self) -> int | None:
         """The frame to switch at when that means taking audio back that was already sent."""
@@ -377,7 +508,7 @@ class Stream:
         if played is None:
             return None
         target = played + round((SWITCH_MARGIN_S + self._round_trip()) * self._rate)
-        target = max(target, self._epoch_start)
+        target = max(target, self._epoch_start, self._programme.earliest)
         return target if target + CHUNK <= self._position else None
 
     def _begin_epoch(self, frame: int, keep_until: int | None) -> None:
@@ -404,14 +535,17 @@ class Stream:
         for chunk in self._outbox.drop_audio():
             self._delivered -= binary.unpack_frame(chunk)[0].frames
 
-    def _treatment(self) -> Treatment:
-        return choose(self._settings, None if self._found is None else self._found.fingerprint)
-
-    def _frame_at(self, seconds: float) -> int:
-        frame = round(seconds * self._rate)
-        if frame >= self._frames:
-            raise ProtocolError("out_of_range", f"the track is {self._frames / self._rate:.3f} s long")
+    def _frame_at(self, part: Part, seconds: float) -> int:
+        frame = round(seconds * part.sample_rate)
+        if frame >= part.frames:
+            length = part.frames / part.sample_rate
+            raise ProtocolError("out_of_range", f"the track is {length:.3f} s long")
         return frame
+
+    def _forget_seek(self) -> None:
+        if self._seek is not None:
+            self._seek[1].ok(Ok(superseded=True))
+            self._seek = None
 
     def _owe(self, reply: Reply) -> None:
         self._owed = [r for r in self._owed if not r.given]
@@ -420,74 +554,22 @@ class Stream:
 
     # Reports.
 
-    def _report_switch(self, cutter: Cutter, crossfade: int) -> None:
-        treatment = cutter.treatment
-        self._switched_at = cutter.position
-        self._outbox.say(
-            Params(
-                stream=self.number,
-                epoch=self._epoch,
-                generation=cutter.generation,
-                at_frame=self._switched_at,
-                crossfade_frames=crossfade,
-                preset=self._settings.preset,
-                intensity=self._settings.intensity,
-                bypass=self._settings.bypass,
-                standard=bool(treatment.flags & binary.STANDARD_PLAN),
-                decision=decision_of(treatment.plan),
-                applied=applied_by(treatment.plan),
-                notes=list(treatment.plan.notes),
-            )
-        )
+    def _report_part(self) -> None:
+        self._outbox.say(reports.track_start(self.number, self._programme.current, self._position))
+        self._report_switch()
+
+    def _report_switch(self) -> None:
+        programme = self._programme
+        part, settings = programme.current, programme.settings
+        self._outbox.say(reports.params(self.number, self._epoch, part, settings, programme.position))
 
     def _report_search(self, status: str, found: Found | None) -> None:
+        assert self._sought is not None
         self._outbox.say(
             FingerprintProgress(
-                track_id=self._track.id,
+                track_id=self._sought.track.id,
                 status=status,
                 source=None if found is None else found.source,
                 elapsed_ms=1000 * (time.monotonic() - self._search_began),
             )
         )
-
-    def _report_chunk(self, cutter: Cutter, now: float) -> None:
-        if now - self._recorded_at < RECORD_S:
-            return
-        self._recorded_at = now
-        record = cutter.renderer.record
-        self._outbox.say(
-            Chunk(
-                stream=self.number,
-                at_frame=self._position,
-                generation=cutter.generation,
-                region=record.region,
-                expansion=_finite(record.expansion),
-                gain_db=_finite(record.gain_db),
-                lufs_in=_finite(record.lufs_in),
-                crest_in=_finite(record.crest_in),
-                lufs_out=_finite(record.lufs_out),
-                crest_out=_finite(record.crest_out),
-                gain_reduction_db=_finite(record.gain_reduction_db),
-            )
-        )
-
-
-def _finite(value: float) -> float | None:
-    """A number JSON can carry; silence has no level."""
-    return float(value) if math.isfinite(value) else None
-
-
-def applied_by(plan: MasteringPlan) -> Applied:
-    """What a plan does, as the client is told."""
-    # A NumPy scalar among them is no JSON number.
-    eq = [Tone(band.kind, band.f0_hz, band.q, float(band.gain_db)) for band in plan.eq]
-    peaks_db = 20.0 * math.log10(1.0 + plan.depth)
-    return Applied(plan.gain_db, peaks_db, plan.fill, eq, plan.level_target, plan.ceiling)
-
-
-def decision_of(plan: MasteringPlan) -> Decision | None:
-    """The LWRP part of a plan, as the client is told."""
-    d = plan.decision
-    if d is None or plan.lufs is None or plan.crest_db is None:
-        return None
-    return Decision(str(d.region), d.expansion, d.gain_db, plan.lufs, plan.crest_db)

@@ -1,10 +1,10 @@
-"""The one cancel-safe way from the event loop into a worker thread."""
+"""Cancel-safe ways from the event loop into a worker thread, and to the end of tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -32,3 +32,15 @@ async def in_thread(
                     await asyncio.wait([waiting])
             waiting.exception()  # taken, so that asyncio does not report it as lost
         raise
+
+
+async def gone(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Wait until all have ended, however often the waiter is cancelled meanwhile."""
+    cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError

@@ -54,17 +54,17 @@ class Library:
         soundfile.write(path, x.T, rate, subtype="PCM_16")
         return path
 
-    def add(self, name: str, x: NDArray[np.float32], rate: int = RATE) -> Track:
+    def add(self, name: str, x: NDArray[np.float32], rate: int = RATE, album: str = "") -> Track:
         """Write a 16-bit file and index it."""
-        return self.index(self.write(name, x, rate))
+        return self.index(self.write(name, x, rate), album)
 
-    def index(self, path: Path) -> Track:
+    def index(self, path: Path, album: str = "") -> Track:
         """Put a file into the dataset as a scan would."""
         with AudioReader(path) as reader:
             frames, rate, channels = reader.frames, reader.sample_rate, reader.channels
         stat = path.stat()
         source = TrackSource(
-            *(str(path), path.stem, "", "", frames, rate, channels, stat.st_size, stat.st_mtime_ns)
+            *(str(path), path.stem, "", album, frames, rate, channels, stat.st_size, stat.st_mtime_ns)
         )
         with closing(Dataset(self.db)) as dataset:
             return dataset.put_track(source)

@@ -70,6 +70,7 @@ CORE = {
     "library": "audio dataset fingerprint sidecar",
     "plan": "chain lwrp",
     "render": "audio chain crossfade plan",
+    "fit": "render",
     "export": "audio features fingerprint plan render sidecar",
     "pieces": "audio plan render",
     "wavefile": "audio export pieces plan quantise",
@@ -90,7 +91,10 @@ SERVER = {
     "demo": "demo_score",
     "security": "config",
     "client": "binary protocol",
-    "cutter": "binary",
+    "part": "binary",
+    "programme": "part",
+    "cutter": "binary part programme",
+    "reports": "binary part protocol",
     "outbox": "protocol",
     "threads": "",
     "rpc": "",
@@ -98,8 +102,9 @@ SERVER = {
     "remote": "rpc",
     "sources": "protocol threads",
     "studio": "protocol sources",
-    "stream": "binary cutter outbox pacing protocol sources studio threads",
-    "session": "binary outbox protocol stream studio",
+    "upcoming": "part protocol studio threads",
+    "stream": "binary cutter outbox pacing part programme protocol reports sources studio threads upcoming",
+    "session": "binary outbox protocol stream studio threads",
     "scanner": "config sources",
     "http_stream": "protocol sources studio threads",
     "lag": "",
@@ -112,19 +117,8 @@ SERVER = {
 
 #: What the server may know of the core beyond the public names.
 CORE_SEEN_BY_SERVER = {
-    *(
-        "audio",
-        "cli",
-        "dataset",
-        "features",
-        "fingerprint",
-        "flac",
-        "library",
-        "pieces",
-        "sidecar",
-        "similar",
-    ),
-    "wavefile",
+    *("audio", "cli", "crossfade", "dataset", "features", "fingerprint", "fit", "flac"),
+    *("library", "pieces", "render", "sidecar", "similar", "wavefile"),
 }
 
 #: A dependency with one owner: nobody else imports it.

@@ -21,6 +21,7 @@ from auralis_server.protocol import (
     PlayEnhanced,
     PlayNormal,
     ProtocolError,
+    Queue,
     Seek,
     Set,
     decode_command,
@@ -47,7 +48,8 @@ commands = st.one_of(
         Set, preset=st.none() | st.text(), intensity=st.none() | unit, bypass=st.none() | st.booleans()
     ),
     st.builds(Credit, upto=numbers, played=st.none() | numbers, epoch=st.none() | numbers),
-    *(st.just(COMMANDS[name]()) for name in ("pause", "resume", "stop", "ping")),
+    st.builds(Queue, track_ids=st.lists(numbers), crossfade_seconds=st.just(0.0) | st.floats(1, 12)),
+    *(st.just(COMMANDS[name]()) for name in ("pause", "resume", "stop", "ping", "next")),
 )
 
 
@@ -130,7 +132,8 @@ def test_wrong_fields_are_refused_by_a_code_and_never_otherwise(kind: str, data:
         (b'{"type":5,"id":3}', "bad_json", 3),
         (b'{"type":"ping","id":-1}', "bad_message", None),
         (b'{"type":"dance","id":3}', "unknown_type", 3),
-        (b'{"type":"queue","data":{"track_ids":[1]},"id":3}', "unknown_type", 3),
+        (b'{"type":"queue","data":{"track_ids":1},"id":3}', "bad_message", 3),
+        (b'{"type":"queue","data":{"track_ids":[],"crossfade_seconds":0.9},"id":3}', "out_of_range", 3),
         (b'{"type":"seek","id":3}', "bad_message", 3),
         (b'{"type":"seek","data":[],"id":3}', "bad_message", 3),
         (b'{"type":"seek","data":{"seconds":"1"},"id":3}', "bad_message", 3),

@@ -1,0 +1,366 @@
+"""One track after the other: every received sample against the files, across every seam."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from auralis_server import binary
+from auralis_server.protocol import (
+    AudioStreamEnd,
+    AudioStreamStart,
+    Clear,
+    Credit,
+    Error,
+    FingerprintProgress,
+    Hello,
+    Next,
+    Params,
+    PlayEnhanced,
+    PlayNormal,
+    Queue,
+    Seek,
+    Set,
+    TrackStart,
+)
+from numpy.testing import assert_array_equal
+from serving import EAGER, RATE, Heard, Library, connected, hear, is_frame, music
+
+import auralis_core as ac
+from auralis_core.audio import AudioReader
+from auralis_core.crossfade import correlation
+from auralis_core.dataset import Track
+from auralis_core.fit import Fitted
+
+SLOW = Hello(lead_ms=200, max_buffer_ms=400)
+FADE = round(0.010 * RATE)
+
+
+def open_files() -> list[str]:
+    """What this process holds open."""
+    return [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+
+
+def three(library: Library) -> tuple[list[np.ndarray], list[Track]]:
+    """Three short tracks, whose lengths are no multiple of anything."""
+    xs = [music(seconds, seed) for seed, seconds in enumerate((1.01, 0.77, 0.53))]
+    return xs, [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+
+
+def rest(*tracks: Track, **options: object) -> Queue:
+    return Queue(track_ids=[t.id for t in tracks], **options)
+
+
+def assert_one_timeline(heard: Heard) -> None:
+    """One stream, one epoch, no frame missing or twice."""
+    frames = [f for f, _ in heard.frames]
+    assert len({(f.stream, f.epoch) for f in frames}) == 1
+    assert [f.seq for f in frames] == list(range(frames[0].seq, frames[0].seq + len(frames)))
+    assert all(a.position + a.frames == b.position for a, b in pairwise(frames))
+
+
+async def test_queue_is_gapless_to_the_sample(library: Library) -> None:
+    xs, tracks = three(library)
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(*tracks[1:]))
+        heard = await hear(client)
+    assert_array_equal(heard.samples, np.concatenate(xs, axis=1))
+    assert_one_timeline(heard)
+    starts = [0, *np.cumsum([x.shape[1] for x in xs])]
+    assert [s.at_frame for s in heard.all(TrackStart)] == starts[:-1]
+    assert [s.track_id for s in heard.all(TrackStart)] == [t.id for t in tracks]
+    assert [s.total_frames for s in heard.all(TrackStart)] == [t.frames for t in tracks]
+    lasts = [f.position + f.frames for f, _ in heard.frames if f.flags & binary.LAST_OF_TRACK]
+    assert lasts == starts[1:]
+    assert heard.first(AudioStreamEnd).delivered_frames == starts[-1]
+    # Each track is a generation of its own, announced where it begins.
+    assert [(p.generation, p.at_frame) for p in heard.all(Params)] == list(enumerate(starts[:-1]))
+    for frame, _ in heard.frames:
+        assert frame.generation == np.searchsorted(starts, frame.position, "right") - 1
+
+
+async def test_each_track_of_a_queue_has_its_own_plan(library: Library) -> None:
+    xs, tracks = three(library)
+    xs[1] = xs[1] * np.float32(0.1)
+    tracks[1] = library.add("quiet.wav", xs[1])
+    fps = [library.measure(t) for t in tracks]
+    async with connected(library) as client:
+        await client.request(PlayEnhanced(track_id=tracks[0].id, preset="warm"))
+        await client.request(rest(*tracks[1:]))
+        heard = await hear(client)
+    wanted = []
+    for track, fp in zip(tracks, fps, strict=True):
+        with ac.Renderer(track.path, ac.plan(fp, "warm")) as r:
+            wanted.append(r.read(r.frames))
+    assert_array_equal(heard.samples, np.concatenate(wanted, axis=1))
+    assert [p.decision.lufs for p in heard.all(Params)] == [fp.lufs for fp in fps]
+
+
+async def test_crossfade_overlaps_two_tracks_by_the_correlation_law(library: Library) -> None:
+    xs = [music(4, 0), music(5, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    n = round(1.5 * RATE)
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=1.5))
+        heard = await hear(client)
+    tail, head = np.ascontiguousarray(xs[0][:, -n:]), np.ascontiguousarray(xs[1][:, :n])
+    mixed = ac.crossfade(tail, head, "correlation")
+    assert_array_equal(heard.samples, np.concatenate([xs[0][:, :-n], mixed, xs[1][:, n:]], axis=1))
+    assert_one_timeline(heard)
+    second = heard.all(TrackStart)[1]
+    assert (second.at_frame, second.track_frame) == (tracks[0].frames - n, 0)
+    for frame, _ in heard.frames:
+        inside = second.at_frame <= frame.position < tracks[0].frames
+        assert bool(frame.flags & binary.TRACK_CROSSFADE) == inside
+
+
+@pytest.mark.parametrize(("asked", "faded"), [(False, False), (True, True)])
+async def test_one_album_is_not_faded_unless_asked(library: Library, asked: bool, faded: bool) -> None:
+    xs = [music(3, 0), music(3, 1)]
+    tracks = [library.add(f"{i}.flac", x, album="Nocturnes") for i, x in enumerate(xs)]
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=1, fade_albums=asked))
+        heard = await hear(client)
+    assert heard.samples.shape[1] == 6 * RATE - faded * RATE
+
+
+async def test_track_of_another_shape_is_fitted_to_the_stream(library: Library) -> None:
+    x, mono = music(1), music(1.3, 1, rate=48000, channels=1)
+    tracks = [library.add("a.flac", x), library.add("b.flac", mono, rate=48000)]
+    fp = library.measure(tracks[1])
+    async with connected(library) as client:
+        await client.request(PlayEnhanced(track_id=tracks[0].id, intensity=0))
+        await client.request(rest(tracks[1]))
+        heard = await hear(client)
+    assert len(heard.all(AudioStreamStart)) == 1
+    with AudioReader(tracks[1].path) as reader:
+        r = ac.Renderer(Fitted(reader, RATE, 2), ac.plan(fp, intensity=0))
+        expected = r.read(r.frames)
+    assert expected.shape[1] == round(1.3 * RATE)
+    assert_array_equal(heard.samples[:, -expected.shape[1] :], expected)
+
+
+@pytest.mark.parametrize("harm", ["missing", "unknown", "garbage"])
+async def test_unreadable_track_is_named_and_the_next_plays_on(library: Library, harm: str) -> None:
+    xs, tracks = three(library)
+    ids = [t.id for t in tracks]
+    if harm == "missing":
+        os.unlink(tracks[1].path)
+    elif harm == "garbage":
+        library.folder.joinpath("1.flac").write_bytes(b"fLaC but not really")
+    else:
+        ids[1] = 4711
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=ids[0]))
+        await client.request(Queue(track_ids=ids[1:]))
+        heard = await hear(client)
+    error = heard.first(Error)
+    assert error.code == ("unknown_track" if harm == "unknown" else "unreadable")
+    assert error.track_id == ids[1]
+    assert_array_equal(heard.samples, np.concatenate([xs[0], xs[2]], axis=1))
+    assert heard.first(AudioStreamEnd).reason == "completed"
+
+
+@pytest.mark.parametrize("fade", [0, 1])
+async def test_file_cut_while_it_plays_gives_way_to_the_next(library: Library, fade: int) -> None:
+    x, y = music(20), music(3, seed=1)
+    tracks = [library.add("a.wav", x), library.add("b.wav", y)]
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=fade))
+        await client.frame()
+        os.truncate(tracks[0].path, 44 + 4 * 3 * RATE)
+        ok = await client.request(Seek(seconds=2.5))
+        heard = await hear(client)
+        heard.frames = [(f, s) for f, s in heard.frames if f.epoch == ok.epoch]
+    error = heard.first(Error)
+    assert (error.code, error.track_id) == ("unreadable", tracks[0].id)
+    start = heard.all(TrackStart)[-1]
+    at = start.at_frame - heard.frames[0][0].position
+    # Up to what one decode holds is lost at the damage; the other track is whole.
+    assert 0 <= 0.5 * RATE - at <= 2048
+    assert_array_equal(heard.samples[:, at:], y)
+    assert_array_equal(heard.samples[:, FADE:at], x[:, round(2.5 * RATE) + FADE :][:, : at - FADE])
+
+
+async def test_head_that_fails_in_a_crossfade_leaves_the_old_track_to_end(library: Library) -> None:
+    x, y = music(5), music(8, seed=1)
+    tracks = [library.add("a.wav", x), library.add("b.wav", y), library.add("c.wav", music(1, seed=2))]
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id, start_seconds=2.5))
+        await client.request(rest(*tracks[1:], crossfade_seconds=2))
+        heard = await hear(client, lambda i: isinstance(i, TrackStart) and i.track_id == tracks[1].id)
+        os.truncate(tracks[1].path, 44 + 4 * RATE)  # a second of it is left
+        end = await hear(client)
+    error = end.first(Error)
+    assert (error.code, error.track_id) == ("unreadable", tracks[1].id)
+    back = end.first(TrackStart)
+    assert back.track_id == tracks[0].id
+    assert back.at_frame == back.track_frame
+    assert heard.events[-1].at_frame == 3 * RATE < back.at_frame <= 4 * RATE
+    whole = {f.position: s for f, s in [*heard.frames, *end.frames]}
+    alone = [s for p, s in whole.items() if back.at_frame <= p < 5 * RATE]
+    assert_array_equal(np.concatenate(alone, axis=1), x[:, back.at_frame :])
+    assert end.all(TrackStart)[-1].at_frame == 5 * RATE
+    assert end.first(AudioStreamEnd).reason == "completed"
+
+
+async def test_next_goes_to_the_head_of_the_following_track(library: Library) -> None:
+    xs, tracks = three(library)
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(*tracks[1:], crossfade_seconds=1))
+        ok = await client.request(Next())
+        heard = await hear(client, lambda i: isinstance(i, TrackStart) and i.track_id == tracks[2].id)
+        assert heard.first(Clear).keep_until is None
+        mine = [(f, s) for f, s in heard.frames if f.epoch == ok.epoch]
+        assert mine[0][0].position == ok.at_frame == heard.all(TrackStart)[1].at_frame
+        got = np.concatenate([s for _, s in mine], axis=1)
+        assert_array_equal(got, xs[1][:, : got.shape[1]])  # alone and unfaded
+        await hear(client)
+        assert (await client.refusal(Next())).code == "no_next"
+
+
+async def test_next_asked_twice_skips_two(library: Library) -> None:
+    xs, tracks = three(library)
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id, start_seconds=0.5))
+        await client.send(rest(*tracks[1:]))
+        await client.send(Next())
+        ok = await client.request(Next())
+        heard = await hear(client)
+    mine = [s for f, s in heard.frames if f.epoch == ok.epoch]
+    assert_array_equal(np.concatenate(mine, axis=1), xs[2])
+
+
+async def test_seek_is_within_the_track_that_sounds(library: Library) -> None:
+    xs, tracks = three(library)
+    length = tracks[0].frames
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(*tracks[1:]))
+        await hear(client)  # everything is sent
+        await client.send(Credit(upto=10 * RATE, played=1000))
+        ok = await client.request(Seek(seconds=0.25))
+        again = await hear(client)
+        assert ok.at_frame == round(0.25 * RATE)
+        assert_array_equal(
+            again.samples[:, FADE:], np.concatenate(xs, axis=1)[:, round(0.25 * RATE) + FADE :]
+        )
+        await client.send(Credit(upto=10 * RATE, played=length + 1000))
+        ok = await client.request(Seek(seconds=0.25))
+        assert ok.at_frame == length + round(0.25 * RATE)
+        again = await hear(client)
+        assert again.first(TrackStart).track_id == tracks[1].id
+        assert_array_equal(
+            again.samples[:, FADE:], np.concatenate(xs[1:], axis=1)[:, round(0.25 * RATE) + FADE :]
+        )
+
+
+async def test_seek_into_a_crossfade_hears_both_tracks(library: Library) -> None:
+    xs = [music(4, 0), music(5, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=2))
+        whole = await hear(client)
+        await client.send(Credit(upto=20 * RATE, played=1000))
+        ok = await client.request(Seek(seconds=3))
+        again = await hear(client)
+    assert ok.at_frame == 3 * RATE
+    assert_array_equal(again.samples[:, FADE:], whole.samples[:, 3 * RATE + FADE :])
+
+
+async def test_set_takes_audio_back_across_a_seam_bit_for_bit(library: Library) -> None:
+    xs = [music(3, 0), music(3, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    fps = [library.measure(t) for t in tracks]
+    async with connected(library) as client:
+        await client.request(PlayEnhanced(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=1))
+        before = await hear(client)
+        await client.send(Credit(upto=20 * RATE, played=round(1.2 * RATE)))
+        ok = await client.request(Set(preset="bright"))
+        after = await hear(client)
+    assert RATE < ok.at_frame < 2 * RATE
+    assert after.first(Clear).keep_until == ok.at_frame == after.frames[0][0].position
+    rs = [ac.Renderer(t.path, ac.plan(fp)) for t, fp in zip(tracks, fps, strict=True)]
+    head = rs[0].read(ok.at_frame)
+    rs[0].set_plan(ac.plan(fps[0], "bright"), crossfade=2048)
+    a = np.concatenate([head, rs[0].read(rs[0].frames)], axis=1)
+    b = ac.render_array(xs[1], RATE, ac.plan(fps[1], "bright"))
+    tail, start = np.ascontiguousarray(a[:, -RATE:]), np.ascontiguousarray(b[:, :RATE])
+    dry = correlation(np.ascontiguousarray(xs[0][:, -RATE:]), np.ascontiguousarray(xs[1][:, :RATE]))
+    mixed = ac.crossfade(tail, start, "correlation", r=dry)
+    expected = np.concatenate([a[:, :-RATE], mixed, b[:, RATE:]], axis=1)
+    assert_array_equal(before.samples[:, : ok.at_frame], expected[:, : ok.at_frame])
+    assert_array_equal(after.samples, expected[:, ok.at_frame :])
+
+
+async def test_fingerprint_of_the_next_track_is_sought_while_the_current_plays(library: Library) -> None:
+    tracks = [library.add("a.flac", music(4)), library.add("b.flac", music(2, seed=1))]
+    library.measure(tracks[0])
+    async with connected(library, SLOW) as client:
+        await client.request(PlayEnhanced(track_id=tracks[0].id))
+        await client.request(rest(tracks[1]))
+        heard = await hear(client)
+    ready = next(e for e in heard.all(FingerprintProgress) if e.status == "ready")
+    second = heard.all(TrackStart)[1]
+    assert ready.track_id == second.track_id == tracks[1].id
+    assert heard.events.index(ready) < heard.events.index(second)
+    assert second.fingerprint == "cached"
+    assert len(heard.all(Params)) == 2  # its own plan from its first sample; no morph
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
+async def test_next_file_is_open_before_the_current_one_ends(library: Library) -> None:
+    tracks = [library.add("a.flac", music(3)), library.add("b-next.flac", music(2, seed=1))]
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1]))
+        open_at = None
+        while not isinstance(item := await client.receive(), AudioStreamEnd):
+            is_open = isinstance(item, tuple) and any("b-next" in name for name in open_files())
+            if is_open and open_at is None:
+                open_at = item[0].position
+    assert open_at is not None
+    assert open_at < 2.5 * RATE
+
+
+async def test_new_queue_replaces_what_has_not_begun(library: Library) -> None:
+    xs, tracks = three(library)
+    async with connected(library, SLOW) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1]))
+        await client.request(rest(tracks[2]))
+        heard = await hear(client)
+        assert_array_equal(heard.samples, np.concatenate([xs[0], xs[2]], axis=1))
+        # What is queued after the end goes on from there.
+        await client.request(rest(tracks[1]))
+        more = await hear(client)
+        assert more.first(TrackStart).at_frame == heard.first(AudioStreamEnd).delivered_frames
+        assert_array_equal(more.samples, xs[1])
+        await client.request(rest())
+
+
+async def test_queue_needs_a_stream(library: Library) -> None:
+    async with connected(library, EAGER) as client:
+        assert (await client.refusal(Queue(track_ids=[1]))).code == "no_stream"
+        assert (await client.refusal(Next())).code == "no_stream"
+
+
+async def test_long_queue_plays_through_by_credit(library: Library) -> None:
+    tracks = [library.add(f"{i}.wav", music(0.11, i)) for i in range(25)]
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(*tracks[1:], *tracks))
+        heard = await hear(client, lambda i: is_frame(i, start=3 * RATE))
+        heard.frames += (await hear(client)).frames
+    assert_one_timeline(heard)
+    assert heard.samples.shape[1] == 50 * tracks[0].frames
