@@ -24,7 +24,7 @@ from typing import Any, Literal
 from . import sidecar
 from .audio import probe
 from .dataset import Dataset, Track, TrackSource
-from .errors import AudioReadError, AuralisError, DatasetError, SidecarError
+from .errors import AudioReadError, AuralisError, DatasetError, GeneratorError, SidecarError
 from .schema import Fingerprint
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ def scan(
     *,
     cache: str | PathLike[str] | None = None,
     measure: Measure | None = None,
+    measured_by: str = "local",
 ) -> ScanReport:
     """Bring `dataset` up to date with the music below `dirs`.
 
@@ -151,7 +152,10 @@ def scan(
     cache : path-like, optional
         Folder for the sidecars of music that may not be written to.
     measure : callable (path, cancelled) → Fingerprint, optional
-        By default :func:`auralis_core.fingerprint.measure`.
+        By default :func:`auralis_core.fingerprint.measure`. A `GeneratorError` of its is not held against
+        the file.
+    measured_by : str
+        Who `measure` is, for the dataset.
 
     Returns
     -------
@@ -170,7 +174,7 @@ def scan(
     found = {root: list(find(root, report.failed)) for root in roots}
     paths = list(dict.fromkeys(path for each in found.values() for path in each))
     stop = threading.Event()
-    work = _Work(dataset, cache, analyse, measure or _measure, stop.is_set)
+    work = _Work(dataset, cache, analyse, measure or _measure, measured_by, stop.is_set)
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1, thread_name_prefix="scan") as pool:
         waiting: dict[Future[Outcome | Failure], str] = {}
         queue = iter(paths)
@@ -230,6 +234,7 @@ class _Work:
     cache: str | PathLike[str] | None
     analyse: bool
     measure: Measure
+    measured_by: str
     cancelled: Callable[[], bool]
 
     def file(self, path: str) -> Outcome | Failure:
@@ -244,6 +249,8 @@ class _Work:
             return self.fingerprint(track)
         except DatasetError as e:
             return Failure(path, str(e))
+        except GeneratorError as e:  # not the file's fault: tried again by the next scan
+            return Failure(path, e.message)
         except AuralisError as e:
             log.info("%s: %s", path, e.message)
             if track is not None and not self.cancelled():
@@ -271,7 +278,7 @@ class _Work:
         if (source.size, source.mtime_ns) != (track.size, track.mtime_ns):
             raise AudioReadError("changed while it was being scanned", track.path)
         self.store_sidecar(track.path, fingerprint, source)
-        self.dataset.put_fingerprint(track.id, fingerprint, "local")
+        self.dataset.put_fingerprint(track.id, fingerprint, self.measured_by)
         return "fingerprinted"
 
     def write_back(self, track: Track) -> None:

@@ -17,7 +17,7 @@ from auralis_core import DIMENSIONS, AuralisError, DatasetError, __version__
 from auralis_core.dataset import Dataset, Track
 from auralis_core.features import simd
 
-from . import protocol, security
+from . import metrics, protocol, security
 from .config import ServerConfig
 from .http_stream import Downloads
 from .lag import LagProbe
@@ -70,6 +70,7 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
         [
             web.get("/ws", converse),
             web.get("/healthz", health),
+            web.get("/metrics", show_metrics),
             web.get("/api/tracks", list_tracks),
             web.get("/api/tracks/{id:[0-9]{1,15}}", show_track),
             web.get("/api/tracks/{id:[0-9]{1,15}}/fingerprint", show_fingerprint),
@@ -130,11 +131,12 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
         sidecars=config.sidecars,
         sidecar_dir=config.sidecar_dir,
         budget_s=config.analysis_budget_s,
+        remote=config.remote,
     )
     studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     lag = app[LAG] = LagProbe()
-    scanner = Scanner(config, dataset, studio.calm) if config.scan and config.dirs else None
+    scanner = Scanner(config, dataset, sources, studio.calm) if config.scan and config.dirs else None
     copying = asyncio.create_task(_copy_at_times(dataset))
     yield
     lag.close()
@@ -223,6 +225,12 @@ async def converse(request: web.Request) -> web.StreamResponse:
 async def health(request: web.Request) -> web.Response:
     """`GET /healthz`: the process answers."""
     return _json(Health("ok"))
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """`GET /metrics`."""
+    body = metrics.render(request.app[STUDIO])
+    return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 async def list_tracks(request: web.Request) -> web.Response:

@@ -22,6 +22,24 @@ Music = Annotated[
     typer.Argument(metavar="[DIR]", help="Music to play, by default synthesised.", readable=False),
 ]
 
+if TYPE_CHECKING:
+    from .config import RemoteConfig
+
+
+RemoteTargets = Annotated[
+    str | None, typer.Option("--remote", metavar="HOST:PORT,…", help="Workers that measure for this machine.")
+]
+RemoteToken = Annotated[
+    str | None, typer.Option(envvar="AURALIS_WORKER_TOKEN", help="What the workers ask for.")
+]
+RemoteTokenFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Read that token from here.")]
+RemoteCa = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Certificates (PEM) to trust; turns TLS on.")
+]
+RemoteShared = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The folder that the workers see as their --root.")
+]
+
 
 @app.command()
 def serve(
@@ -34,6 +52,15 @@ def serve(
     sources: Annotated[
         str | None, typer.Option(metavar="NAME,…", help="Fingerprint sources in the order they are asked.")
     ] = None,
+    scan: Annotated[bool, typer.Option(help="Take in and measure the folders in the background.")] = True,
+    budget: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest search for one fingerprint.")
+    ] = 60.0,
+    remote: RemoteTargets = None,
+    remote_token: RemoteToken = None,
+    remote_token_file: RemoteTokenFile = None,
+    remote_ca: RemoteCa = None,
+    remote_shared: RemoteShared = None,
     demo: Annotated[bool, typer.Option("--demo", help="Play a small synthesised library.")] = False,
 ) -> None:
     """Serve the player and the enhanced sound of your music."""
@@ -41,9 +68,12 @@ def serve(
     from auralis_core.dataset import default_path
 
     from .app import run as serve_until_stopped
-    from .config import SOURCES, ServerConfig
+    from .config import OWN_SOURCES, SOURCES, ServerConfig
 
     logging.getLogger("auralis_server").setLevel(logging.INFO)
+    if not budget > 0:
+        raise ValueError("--budget must be positive")
+    workers = _remote(remote, _token(remote_token, remote_token_file), remote_ca, remote_shared)
     roots = list(folders or [])
     for folder in roots:
         if not folder.is_dir():
@@ -62,7 +92,10 @@ def serve(
             host=host,
             port=port,
             db=db,
-            sources=SOURCES if sources is None else _names(sources),
+            sources=(SOURCES if workers else OWN_SOURCES) if sources is None else _names(sources),
+            remote=workers,
+            analysis_budget_s=budget,
+            scan=scan,
         )
     )
 
@@ -102,6 +135,21 @@ def worker(
         **({} if jobs is None else {"jobs": jobs}),
     )
     work_until_stopped(config)
+
+
+def _remote(
+    targets: str | None, token: str | None, ca: Path | None, shared: Path | None
+) -> RemoteConfig | None:
+    if targets is None:
+        return None
+    _need_grpc("--remote")
+    from .config import RemoteConfig
+
+    if shared is not None and not shared.is_dir():
+        raise ValueError(f"{shared}: no such folder")
+    return RemoteConfig(
+        targets=targets, token=token, ca=None if ca is None else ca.read_bytes(), shared=shared
+    )
 
 
 def _need_grpc(command: str) -> None:

@@ -9,7 +9,43 @@ from pathlib import Path
 from auralis_core.dataset import default_path
 
 #: Every fingerprint source there is, in the order of preference that suits a full node.
-SOURCES = ("database", "sidecar", "local")
+SOURCES = ("database", "sidecar", "local", "remote")
+
+#: The sources of a node that knows no workers.
+OWN_SOURCES = SOURCES[:3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteConfig:
+    """How to reach the workers.
+
+    Parameters
+    ----------
+    targets : str
+        ``HOST:PORT,…`` or one gRPC target such as ``dns:///workers:50051``, which may name many.
+    token : str, optional
+        What the workers ask for.
+    ca : bytes, optional
+        Certificates (PEM) that may sign the workers'; turns TLS on.
+    shared : Path, optional
+        Folder that the workers see as their root: files below it are named instead of sent.
+    """
+
+    targets: str
+    token: str | None = None
+    ca: bytes | None = None
+    shared: Path | None = None
+
+    def __post_init__(self) -> None:
+        names = [name.strip() for name in self.targets.split(",")]
+        bare = [name for name in names if "//" not in name]
+        if (len(bare) < len(names) and len(names) > 1) or not all(map(_is_address, bare)):
+            raise ValueError(f"remote: {self.targets!r} is not HOST:PORT,… or one dns:/// target")
+
+
+def _is_address(name: str) -> bool:
+    host, _, port = name.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +62,8 @@ class ServerConfig:
         The dataset.
     sources : tuple of str
         Fingerprint sources in the order they are asked; members of :data:`SOURCES`.
+    remote : RemoteConfig, optional
+        The workers that the source "remote" asks.
     sidecars : bool
         Write a ``.25d`` file beside a track whose fingerprint was computed here.
     sidecar_dir : Path, optional
@@ -48,7 +86,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8765
     db: Path | None = None
-    sources: tuple[str, ...] = SOURCES
+    sources: tuple[str, ...] = OWN_SOURCES
+    remote: RemoteConfig | None = None
     sidecars: bool = True
     sidecar_dir: Path | None = None
     token: str | None = None
@@ -62,6 +101,8 @@ class ServerConfig:
         unknown = [name for name in self.sources if name not in SOURCES]
         if unknown:
             raise ValueError(f"sources: unknown {', '.join(unknown)}; known are {', '.join(SOURCES)}")
+        if ("remote" in self.sources) != (self.remote is not None):
+            raise ValueError("sources: remote is one of them exactly when there are workers to ask")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: {self.port} is not in 0…65535")
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,15 @@ from auralis_core import (
 )
 from auralis_core.audio import AudioReader
 
+from .config import RemoteConfig
 from .rpc import codec
 from .rpc import fingerprint_pb2 as pb
 from .rpc.fingerprint_pb2_grpc import FingerprintServiceStub
 
 log = logging.getLogger(__name__)
+
+# It prints a traceback for an answer that is no message; here that is one typed failure among others.
+logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
 
 Code = grpc.StatusCode
 
@@ -53,39 +56,6 @@ _SERVICE_CONFIG = json.dumps(
         "methodConfig": [{"name": [{}], "waitForReady": False}],
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteConfig:
-    """How to reach the workers.
-
-    Parameters
-    ----------
-    targets : str
-        ``HOST:PORT,…`` or one gRPC target such as ``dns:///workers:50051``, which may name many.
-    token : str, optional
-        What the workers ask for.
-    ca : bytes, optional
-        Certificates (PEM) that may sign the workers'; turns TLS on.
-    shared : Path, optional
-        Folder that the workers see as their root: files below it are named instead of sent.
-    """
-
-    targets: str
-    token: str | None = None
-    ca: bytes | None = None
-    shared: Path | None = None
-
-    def __post_init__(self) -> None:
-        names = [name.strip() for name in self.targets.split(",")]
-        bare = [name for name in names if "//" not in name]
-        if (len(bare) < len(names) and len(names) > 1) or not all(map(_is_address, bare)):
-            raise ValueError(f"remote: {self.targets!r} is not HOST:PORT,… or one dns:/// target")
-
-
-def _is_address(name: str) -> bool:
-    host, _, port = name.rpartition(":")
-    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
 
 
 class _Again(GeneratorError):

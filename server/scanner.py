@@ -10,14 +10,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from auralis_core import AuralisError, Fingerprint
 from auralis_core.dataset import Dataset
-from auralis_core.fingerprint import measure
 from auralis_core.library import scan
 
 from .config import ServerConfig
-from .sources import step_back
+from .sources import Sources, step_back
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,18 @@ class Scanner:
     ----------
     config : ServerConfig
     dataset : Dataset
+    sources : Sources
+        Whose makers measure what no store knows.
     calm : threading.Event
         Set while no stream needs the processor.
     """
 
-    def __init__(self, config: ServerConfig, dataset: Dataset, calm: threading.Event) -> None:
+    def __init__(
+        self, config: ServerConfig, dataset: Dataset, sources: Sources, calm: threading.Event
+    ) -> None:
         self._config = config
         self._dataset = dataset
+        self._sources = sources
         self._calm = calm
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
@@ -90,4 +95,4 @@ class Scanner:
             self._look_up(0, 0, path)
             return cancelled()
 
-        return measure(path, cancelled=rest_or_stop).fingerprint
+        return self._sources.measure(Path(path), rest_or_stop)

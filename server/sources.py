@@ -1,8 +1,8 @@
 """Where a fingerprint comes from: who is asked, in which order, how long, and what is written back.
 
 Two kinds of source: *stores* (database, sidecar) answer in a millisecond and are asked before the
-first sound; *makers* (the local engine) compute and are only ever awaited in the background. No
-failure leaves this module as an exception: it is a typed outcome, a counter and a log line.
+first sound; *makers* (the local engine, remote workers) compute and are only ever awaited in the
+background. No failure leaves a search as an exception: it is a typed outcome, a counter and a log line.
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from auralis_core import AuralisError, Fingerprint, SidecarError, sidecar
+from auralis_core import AuralisError, Fingerprint, GeneratorError, SidecarError, sidecar
 from auralis_core.dataset import Dataset, Track
 from auralis_core.fingerprint import measure
 
+from .breaker import Breaker
+from .config import RemoteConfig
 from .protocol import SourceRow
 from .threads import in_thread
 
 log = logging.getLogger(__name__)
 
+REMOTE_CALLS = 8  # tracks with the workers at once
+SCAN_S = 600.0  # longest time a worker may take for a track that nobody waits for
 TRIES = 2  # failures of one version of a file before it is left alone
 
 
@@ -40,6 +45,10 @@ class Outcome(Enum):
     STALE = "stale"
     FAILED = "failed"
     TIMED_OUT = "timed out"
+    SKIPPED = "skipped"  # its breaker is open
+
+
+BAD = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Found:
 
     fingerprint: Fingerprint
     source: str
+    failed: tuple[str, ...] = ()  # who was asked before and could not
 
 
 class Counter:
@@ -64,13 +74,19 @@ class Counter:
             self._counts[outcome] += 1
             self._last = outcome
 
-    def row(self) -> SourceRow:
+    def counts(self) -> dict[Outcome, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    def row(self, breaker: Breaker | None) -> SourceRow:
+        state: str = "closed" if breaker is None else breaker.state
         with self._lock:
             failures = self._counts[Outcome.FAILED] + self._counts[Outcome.TIMED_OUT]
-            bad = self._last in (Outcome.FAILED, Outcome.TIMED_OUT)
+            if state == "closed":
+                state = "failing" if self._last in BAD else "ok"
             return SourceRow(
                 name=self.name,
-                state="failing" if bad else "ok",
+                state=state,
                 hits=self._counts[Outcome.HIT],
                 misses=self._counts[Outcome.MISS] + self._counts[Outcome.STALE],
                 failures=failures,
@@ -90,8 +106,11 @@ class Maker(Protocol):
     """A source that computes."""
 
     name: str
+    pool: Executor
+    breaker: Breaker | None
 
-    async def make(self, track: Track, path: Path, budget_s: float) -> Fingerprint: ...
+    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint: ...
+    def close(self) -> None: ...
 
 
 class DatabaseStore:
@@ -149,27 +168,76 @@ class LocalMaker:
     """This machine's engine, one track at a time and behind everything that plays."""
 
     name = "local"
+    breaker: Breaker | None = None
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "analysis", initializer=step_back)
+        self.pool: Executor = ThreadPoolExecutor(1, "analysis", initializer=step_back)
 
-    async def make(self, track: Track, path: Path, budget_s: float) -> Fingerprint:
-        given_up = threading.Event()
-
-        def work() -> Fingerprint:
-            return measure(path, deadline_s=budget_s, cancelled=given_up.is_set).fingerprint
-
-        return await in_thread(self._pool, work, on_cancel=given_up.set)
+    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
+        return measure(path, deadline_s=budget_s, cancelled=cancelled).fingerprint
 
     def close(self) -> None:
         """Let the thread end; nothing may be waiting for it."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+class RemoteMaker:
+    """A fleet of workers, asked without patience: somebody listens."""
+
+    name = "remote"
+
+    def __init__(self, config: RemoteConfig) -> None:
+        from .remote import Remote  # the extra that brings gRPC is needed only by nodes that ask
+
+        self._remote = Remote(config)
+        self.breaker: Breaker | None = Breaker()
+        self.pool: Executor = ThreadPoolExecutor(REMOTE_CALLS, "remote")
+
+    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
+        return self._remote.measure(path, deadline_s=budget_s or SCAN_S, cancelled=cancelled)
+
+    def close(self) -> None:
+        """Cut the connections; nothing may be waiting for an answer."""
+        self._remote.close()
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 def step_back() -> None:
     """Put the calling thread behind all others of this machine that want the processor."""
     if sys.platform == "linux":  # elsewhere priorities belong to processes
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+
+
+class _NoAnswer(Exception):
+    """A maker that was asked, or was not worth asking, has no fingerprint; `blame` is the file's fault."""
+
+    def __init__(self, outcome: Outcome, why: object, blame: AuralisError | None = None) -> None:
+        super().__init__(str(why))
+        self.outcome = outcome
+        self.blame = blame
+
+
+@contextmanager
+def _admitted(maker: Maker) -> Iterator[None]:
+    """Ask inside, if the breaker lets; every way it ends reaches the breaker, and failures are typed."""
+    breaker = maker.breaker or Breaker()
+    if not breaker.admit():
+        raise _NoAnswer(Outcome.SKIPPED, f"not asked, its breaker is {breaker.state}")
+    try:
+        yield
+    except _NoAnswer:
+        breaker.fail()
+        raise
+    except GeneratorError as e:
+        breaker.fail()
+        raise _NoAnswer(Outcome.FAILED, e) from e
+    except AuralisError as e:  # the file's fault: nothing was learnt of the maker
+        breaker.abandon()
+        raise _NoAnswer(Outcome.FAILED, e, e) from e
+    except BaseException:
+        breaker.abandon()
+        raise
+    breaker.succeed()
 
 
 @dataclass(slots=True)
@@ -193,7 +261,10 @@ class Sources:
     sidecar_dir : Path, optional
         Where they go when the folder of the music may not be written to.
     budget_s : float
-        Longest time one search may take, all sources together.
+        Longest time one search may take, all sources together. A maker that is not the last may use
+        half of what is left, so that silence from one does not take the time of the next.
+    remote : RemoteConfig, optional
+        Whom the source "remote" asks.
     """
 
     def __init__(
@@ -204,15 +275,18 @@ class Sources:
         sidecars: bool = True,
         sidecar_dir: Path | None = None,
         budget_s: float = 60.0,
+        remote: RemoteConfig | None = None,
     ) -> None:
         self._dataset = dataset
         self._budget_s = budget_s
-        self._local = LocalMaker()
         stores: dict[str, Store] = {
             "database": DatabaseStore(dataset),
             "sidecar": SidecarStore(sidecars, sidecar_dir),
         }
-        makers: dict[str, Maker] = {"local": self._local}
+        makers: dict[str, Maker] = {"local": LocalMaker()}
+        if remote is not None:
+            makers["remote"] = RemoteMaker(remote)
+        self._everybody = list(makers.values())
         self._stores = [stores[name] for name in order if name in stores]
         self._makers = [makers[name] for name in order if name in makers]
         self._counters = {name: Counter(name) for name in order}
@@ -221,7 +295,12 @@ class Sources:
 
     def rows(self) -> list[SourceRow]:
         """How every source has fared, in the order they are asked."""
-        return [counter.row() for counter in self._counters.values()]
+        breakers = {maker.name: maker.breaker for maker in self._makers}
+        return [counter.row(breakers.get(name)) for name, counter in self._counters.items()]
+
+    def counts(self) -> dict[str, dict[Outcome, int]]:
+        """How often every source answered what."""
+        return {name: counter.counts() for name, counter in self._counters.items()}
 
     @property
     def flights(self) -> int:
@@ -234,12 +313,12 @@ class Sources:
             try:
                 fp = store.find(track, path)
             except AuralisError as e:
-                self._note(store.name, track, Outcome.FAILED, e)
+                self._note(store.name, f"track {track.id}", Outcome.FAILED, e)
                 continue
             if isinstance(fp, Outcome):
-                self._note(store.name, track, fp)
+                self._note(store.name, f"track {track.id}", fp)
                 continue
-            self._note(store.name, track, Outcome.HIT)
+            self._note(store.name, f"track {track.id}", Outcome.HIT)
             self._keep(self._stores[:i], track, path, fp, store.name)
             return Found(fp, store.name)
         return None
@@ -265,9 +344,33 @@ class Sources:
                 flight.task.cancel()
                 await asyncio.wait([flight.task])
 
+    def measure(self, path: Path, cancelled: Callable[[], bool]) -> Fingerprint:
+        """Ask the makers one after the other; for a scan, in its own thread, which may rest for long.
+
+        Raises
+        ------
+        AuralisError
+            As the last of them, or `GeneratorError` if it was not asked.
+        """
+        problem: AuralisError = GeneratorError("nobody here measures", path)
+        for maker in self._makers:
+            try:
+                with _admitted(maker):
+                    fp = maker.measure(path, None, cancelled)
+            except _NoAnswer as e:
+                if cancelled():
+                    raise GeneratorError("nobody waits any more", path) from e
+                self._note(maker.name, str(path), e.outcome, e)
+                problem = e.blame or GeneratorError(str(e))
+                continue
+            self._note(maker.name, str(path), Outcome.HIT)
+            return fp
+        raise problem
+
     def close(self) -> None:
-        """Let the analysis thread end; no search may be running."""
-        self._local.close()
+        """Let the threads end; no search may be running."""
+        for maker in self._everybody:
+            maker.close()
 
     def _land(self, id: int, flight: _Flight) -> None:
         if self._flights.get(id) is flight:
@@ -280,25 +383,41 @@ class Sources:
         if found is not None or self._failures.get(version, 0) >= TRIES:
             return found
         deadline = time.monotonic() + self._budget_s
+        failed: list[str] = []
+        blame: AuralisError | None = None
         for maker in self._makers:
             left = deadline - time.monotonic()
+            share = left if maker is self._makers[-1] else left / 2
             started = time.perf_counter()
             try:
-                async with asyncio.timeout(left):
-                    fp = await maker.make(track, path, left)
-            except TimeoutError:
-                self._note(maker.name, track, Outcome.TIMED_OUT, f"gave up after {left:.1f} s")
+                fp = await self._ask(maker, path, share)
+            except _NoAnswer as e:
+                failed.append(maker.name)
+                self._note(maker.name, f"track {track.id}", e.outcome, e)
+                blame = e.blame or blame
                 continue
-            except AuralisError as e:
-                self._note(maker.name, track, Outcome.FAILED, e)
-                await asyncio.to_thread(self._fail, version, e)
-                continue
-            self._note(maker.name, track, Outcome.HIT)
+            self._note(maker.name, f"track {track.id}", Outcome.HIT)
             took = time.perf_counter() - started
             log.info("fingerprint of track %d from %s in %.3f s", track.id, maker.name, took)
             await asyncio.to_thread(self._keep, self._stores, track, path, fp, maker.name)
-            return Found(fp, maker.name)
+            return Found(fp, maker.name, tuple(failed))
+        if blame is not None:
+            await asyncio.to_thread(self._fail, version, blame)
         return None
+
+    async def _ask(self, maker: Maker, path: Path, share: float) -> Fingerprint:
+        """One maker's answer, `_NoAnswer` if it has none; its breaker hears how it ended."""
+        given_up = threading.Event()
+        with _admitted(maker):
+            # The call itself gets a little longer, so that time running out always ends it here.
+            work = in_thread(
+                *(maker.pool, maker.measure, path, share + 1.0, given_up.is_set), on_cancel=given_up.set
+            )
+            try:
+                async with asyncio.timeout(share):
+                    return await work
+            except TimeoutError:
+                raise _NoAnswer(Outcome.TIMED_OUT, f"gave up after {share:.1f} s") from None
 
     def _keep(self, stores: Sequence[Store], track: Track, path: Path, fp: Fingerprint, source: str) -> None:
         for store in stores:
@@ -315,10 +434,9 @@ class Sources:
             except AuralisError as e:
                 log.warning("failure of track %d not kept in the database: %s", version[0], e)
 
-    def _note(self, name: str, track: Track, outcome: Outcome, why: object = "") -> None:
+    def _note(self, name: str, what: str, outcome: Outcome, why: object = "") -> None:
         self._counters[name].add(outcome)
-        bad = outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
         log.log(
-            logging.WARNING if bad else logging.DEBUG,
-            *("fingerprint source %s, track %d: %s %s", name, track.id, outcome.value, why),
+            logging.WARNING if outcome in BAD else logging.DEBUG,
+            *("fingerprint source %s, %s: %s %s", name, what, outcome.value, why),
         )

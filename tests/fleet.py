@@ -11,20 +11,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-WORKER = [sys.executable, "-m", "auralis_server", "worker", "--listen"]
+AURALIS = [sys.executable, "-m", "auralis_server"]
 
 
 @contextmanager
 def worker(*arguments: object, listen: str = "127.0.0.1:0") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A worker process and its address; killed at the end whatever happened."""
-    process = subprocess.Popen(
-        [*WORKER, listen, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with _running("worker", "--listen", listen, *arguments) as started:
+        yield started
+
+
+@contextmanager
+def server(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process on a free port and where its page is; killed at the end whatever happened."""
+    with _running("serve", "--port", "0", *arguments) as (process, address):
+        yield process, f"http://{address}"
+
+
+@contextmanager
+def _running(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [*AURALIS, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stderr is not None
         line = process.stdout.readline()
-        address = re.search(r"at (\S+:\d+)", line)
+        address = re.search(r"at (?:http://)?(\S+:\d+)", line)
         assert address, line + process.stderr.read()
         yield process, address[1]
     finally:

@@ -99,8 +99,9 @@ SERVER = {
     "threads": "",
     "rpc": "",
     "worker": "rpc threads",
-    "remote": "rpc",
-    "sources": "protocol threads",
+    "remote": "config rpc",
+    "breaker": "",
+    "sources": "breaker config protocol remote threads",
     "studio": "protocol sources",
     "upcoming": "part protocol studio threads",
     "stream": "binary cutter outbox pacing part programme protocol reports sources studio threads upcoming",
@@ -110,7 +111,8 @@ SERVER = {
     "lag": "",
     "load": "binary protocol",
     "bench": "binary client load protocol",
-    "app": "config http_stream lag protocol scanner security session sources studio",
+    "metrics": "studio",
+    "app": "config http_stream lag metrics protocol scanner security session sources studio",
     "cli": "app bench config demo load worker",
     "__main__": "cli",
 }
@@ -126,6 +128,8 @@ OWNERS = {
     "soundfile": {"auralis_core/audio.py", "auralis_core/flac.py"},
     "sqlite3": {f"auralis_core/{name}.py" for name in ("copies", "database", "dataset", "migrations")},
     "msgspec": {"server/protocol.py"},
+    "prometheus_client": {"server/metrics.py"},
+    "grpc": {"server/worker.py", "server/remote.py"},
     "tinytag": {"auralis_core/library.py"},
 }
 

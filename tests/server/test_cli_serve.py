@@ -84,6 +84,11 @@ def test_worker_without_the_extra_says_what_to_install() -> None:
         (["{music}/gone"], 2, "no such folder"),
         (["{music}", "--port", "70000"], 2, "port"),
         (["{music}", "--sources", "database,rumour"], 2, "rumour"),
+        (["{music}", "--sources", "database,remote"], 2, "remote"),
+        (["{music}", "--sources", "database", "--remote", "a:1"], 2, "remote"),
+        (["{music}", "--remote", "nowhere"], 2, "HOST:PORT"),
+        (["{music}", "--remote", "a:1", "--remote-shared", "{music}/gone"], 2, "no such folder"),
+        (["{music}", "--budget", "0"], 2, "budget"),
         (["{music}", "--host", "203.0.113.7", "--port", "0"], 1, "address|assign"),
     ],
 )
@@ -122,12 +127,3 @@ main()
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert run.returncode == 130
     assert run.stderr == ""
-
-
-def test_remote_generators_are_not_promised() -> None:
-    script = (
-        "import sys; sys.argv[1:] = ['serve', '--remote', 'x:1']; from auralis_server.cli import main; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert "--remote" in run.stderr

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from auralis_server.app import running
 from auralis_server.client import Client
+from auralis_server.config import RemoteConfig
 from auralis_server.protocol import AudioStreamEnd, FingerprintProgress, PlayEnhanced, SourceRow
-from auralis_server.sources import Sources
+from auralis_server.sources import Outcome, Sources
+from fleet import answering, unused
 from serving import Library, connected, hear, music
 
-from auralis_core import Fingerprint, sidecar
+from auralis_core import AudioReadError, Fingerprint, GeneratorError, fingerprint, sidecar
 from auralis_core.dataset import Dataset, Track
 
 
@@ -165,3 +167,91 @@ async def test_play_goes_on_by_the_standard_plan_when_nobody_has_a_fingerprint(l
         await client.request(PlayEnhanced(track_id=track.id))
         heard = await hear(client)
     assert heard.first(AudioStreamEnd).delivered_frames == track.frames
+
+
+@contextmanager
+def chain(dataset: Dataset, targets: str, *order: str, **settings: float) -> Iterator[Sources]:
+    pytest.importorskip("grpc", reason="the extra 'remote' is not installed")
+    remote = RemoteConfig(targets=targets)
+    with closing(Sources(order, dataset, remote=remote, **settings)) as sources:
+        yield sources
+
+
+async def test_remote_answer_is_kept_in_every_faster_store(library: Library, dataset: Dataset) -> None:
+    from auralis_server.rpc import codec
+
+    track = library.add("a.flac", music(2))
+    fp = fingerprint(track.path)
+    asked: list[object] = []
+
+    def answer(context: object) -> object:
+        asked.append(context)
+        return codec.pack(fp)
+
+    with (
+        answering(answer) as address,
+        chain(dataset, address, "database", "sidecar", "remote", "local") as sources,
+    ):
+        found = await asyncio.gather(*(sources.get(track, Path(track.path)) for _ in range(100)))
+        assert {(f.source, f.failed) for f in found} == {("remote", ())}
+        assert len(asked) == 1
+        assert (dataset.fingerprint(track.id), sidecar.read(track.path)) == (fp, fp)
+        assert await ask(sources, track) == (fp, "database")
+        assert counts(sources)["local"] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("order", "failed"), [(("remote", "local"), ("remote",)), (("local", "remote"), ())])
+async def test_makers_are_asked_in_the_order_given(
+    library: Library, dataset: Dataset, order: tuple[str, ...], failed: tuple[str, ...]
+) -> None:
+    track = library.add("a.flac", music(1))
+    with chain(dataset, unused(), *order) as sources:
+        found = await sources.get(track, Path(track.path))
+        assert (found.source, found.failed) == ("local", failed)
+
+
+async def test_breaker_opens_after_three_failures_and_spares_the_fourth_search(
+    library: Library, dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with chain(dataset, unused(), "remote", "local") as sources:
+        for i in range(4):
+            track = library.add(f"{i}.flac", music(1, seed=i))
+            assert (await ask(sources, track))[1] == "local"
+            states = [row.state for row in sources.rows()]
+            assert states == ["failing" if i < 2 else "open", "ok"]
+        assert (sources.counts()["remote"][Outcome.FAILED], sources.counts()["remote"][Outcome.SKIPPED]) == (
+            3,
+            1,
+        )
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert sum("fingerprint source remote" in line for line in warned) == 4
+
+
+async def test_fleet_is_not_blamed_for_a_broken_file_nor_the_file_for_the_fleet(
+    library: Library, dataset: Dataset
+) -> None:
+    whole, broken = library.add("a.flac", music(1)), library.add("b.wav", music(2))
+    os.truncate(broken.path, 5000)
+    with chain(dataset, unused(), "remote") as sources:
+        for _ in range(2):
+            assert await ask(sources, whole) is None
+        assert dataset.track(whole.id).status == "pending"
+    with chain(dataset, unused(), "remote", "local") as sources:
+        for tries in (1, 2, 2):  # a search of two makers is one try
+            assert await ask(sources, broken) is None
+            assert counts(sources)["local"] == (0, 0, tries)
+            assert sources.rows()[0].state == "failing"  # not open: three tries were never its fault
+    assert dataset.track(broken.id).status == "failed"
+
+
+def test_scan_asks_the_makers_in_order(library: Library, dataset: Dataset) -> None:
+    track = library.add("a.flac", music(1))
+    path = Path(track.path)
+    with chain(dataset, unused(), "remote", "local") as sources:
+        assert sources.measure(path, lambda: False) == fingerprint(path)
+        assert counts(sources) == {"remote": (0, 0, 1), "local": (1, 0, 0)}
+        os.truncate(path, 5000)
+        with pytest.raises(AudioReadError):
+            sources.measure(path, lambda: False)
+    with chain(dataset, unused(), "remote") as sources, pytest.raises(GeneratorError):
+        sources.measure(library.write("b.flac", music(1)), lambda: False)

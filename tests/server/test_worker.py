@@ -17,7 +17,8 @@ from serving import music
 
 pytest.importorskip("grpc", reason="the extra 'remote' is not installed")
 import grpc
-from auralis_server.remote import Remote, RemoteConfig
+from auralis_server.config import RemoteConfig
+from auralis_server.remote import Remote
 from auralis_server.rpc import codec
 from auralis_server.rpc import fingerprint_pb2 as pb
 from auralis_server.rpc.fingerprint_pb2_grpc import FingerprintServiceStub
