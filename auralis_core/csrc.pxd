@@ -117,7 +117,6 @@ cdef extern from "analysis.h" nogil:
     ctypedef struct aur_pitch_result:
         double stability
         double voiced_share
-        double median_hz
     ctypedef struct aur_chroma_result:
         double energy
         double tuning_cents

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .errors import FingerprintError
 
 #: Changes whenever any stored number can change.
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 
 #: Bins of the |x| histogram: bin k counts samples with k/2048 <= |x| < (k+1)/2048, the last bin
 #: everything from 2047/2048 upwards.

@@ -21,7 +21,7 @@ struct aur_analysis {
     double sample_rate;
     unsigned channels;
     uint64_t frames, non_finite;
-    int dual_mono;
+    int started, dual_mono;
     double pole; /* of the high-pass */
     high_pass_state high_pass[2];
     aur_loudness *loudness;
@@ -41,7 +41,7 @@ struct aur_analysis {
 static void high_pass(double pole, int first, high_pass_state *state, const float *const in[2],
                       float (*out)[BLOCK], size_t frames) {
     high_pass_state l = state[0], r = state[1];
-    /* The first frame is taken as the offset that was always there: DC stays silent from the start. */
+    /* The first sound is taken as the offset that was always there: DC stays silent from the start. */
     if (first && frames) l.in = in[0][0], r.in = in[1][0];
     for (size_t i = 0; i < frames; i++) {
         const double xl = in[0][i], xr = in[1][i];
@@ -54,6 +54,14 @@ static void high_pass(double pole, int first, high_pass_state *state, const floa
     }
     state[0] = l;
     state[1] = r;
+}
+
+/* Frames of digital silence that the block begins with. */
+static size_t silence(const float *const in[2], size_t frames) {
+    size_t n = 0;
+    while (n < frames && in[0][n] == 0.0f && in[1][n] == 0.0f)
+        n++;
+    return n;
 }
 
 /* Adding x * 0 is NaN exactly when some x is not finite. */
@@ -153,7 +161,14 @@ static aur_status process_block(aur_analysis *s, const float *const *in, size_t 
     aur_truepeak_process(s->truepeak, in, frames);
     const float *raw[2] = {in[0], s->channels > 1 ? in[1] : in[0]};
     if (s->dual_mono) s->dual_mono = memcmp(raw[0], raw[1], frames * sizeof(float)) == 0;
-    high_pass(s->pole, s->frames == 0, s->high_pass, raw, s->passed, frames);
+    /* But for loudness, whose gates BS.1770 counts from the first frame, everything begins with the first
+     * sound: digital silence in front moves no grid. */
+    const size_t lead = s->started ? 0 : silence(raw, frames);
+    if (lead) status = aur_levels_process(s->levels, raw, raw, lead);
+    if (status || lead == frames) return status;
+    raw[0] += lead, raw[1] += lead, frames -= lead;
+    high_pass(s->pole, !s->started, s->high_pass, raw, s->passed, frames);
+    s->started = 1;
     status = aur_levels_process(s->levels, raw, (const float *const[]){s->passed[0], s->passed[1]}, frames);
     if (status) return status;
 
@@ -220,7 +235,7 @@ aur_status aur_analysis_finish(const aur_analysis *s, aur_analysis_result *out) 
         aur_harmonic_flush(harmonic);
         out->harmonic_ratio = aur_harmonic_ratio(harmonic, &out->harmonic_defined);
         aur_pitch_flush(pitch);
-        aur_pitch_finish(pitch, &out->pitch);
+        status = aur_pitch_finish(pitch, &out->pitch);
         aur_chroma_flush(chroma);
         aur_chroma_finish(chroma, &out->chroma);
     }

@@ -9,8 +9,9 @@
  *                                                          └─ about 11 kHz ─ pitch ─ 2:1 ─ chroma
  *
  * Samples that are not finite are counted and taken as 0. Mono becomes two equal channels; of more
- * than two, everything but loudness and true peak looks at the first two. Results do not depend on
- * how the input was cut into calls, bit for bit.
+ * than two, everything but loudness and true peak looks at the first two. All but those two begin with
+ * the first frame that is not digital silence: silence in front changes no bit of them but the silence
+ * ratio. Results do not depend on how the input was cut into calls, bit for bit.
  */
 #ifndef AUR_ANALYSIS_H
 #define AUR_ANALYSIS_H

@@ -1,5 +1,6 @@
 #include "levels.h"
 
+#include "activity.h"
 #include "peak.h"
 #include "saturation.h"
 #include "simd.h"
@@ -14,7 +15,7 @@ enum {
     ROW_ROOM = 3841,  /* frames of the longest row, at 384 kHz */
     FIRST_ROOM = 8192 /* blocks there is room for from the start */
 };
-static const double SILENT = 1e-6; /* power at -60 dBFS */
+static const double SILENT = 1e-6; /* power at -60 dBFS, for silence_ratio alone */
 
 /* Energies and peak of a stretch of the high-passed signal. */
 typedef struct {
@@ -26,9 +27,10 @@ typedef void row_energies(const float *, const float *, size_t, stretch *);
 struct aur_levels {
     double rate;
     row_energies *energies;
-    uint64_t frame, row, row_end; /* absolute: next frame, its row, first frame of the row after */
-    uint64_t silent_rows;
-    stretch block;                           /* whole rows of the block in progress */
+    uint64_t lead;                /* frames of digital silence in front, before the grids begin */
+    uint64_t frame, row, row_end; /* after the lead: next frame, its row, first frame of the row after */
+    uint64_t silent_frames;       /* in whole rows */
+    stretch block;                /* whole rows of the block in progress */
     float raw[2][ROW_ROOM], hp[2][ROW_ROOM]; /* the row in progress */
     aur_saturation saturation;
 
@@ -126,7 +128,7 @@ static uint64_t row_begin(const aur_levels *s, uint64_t row) {
 }
 
 void aur_levels_reset(aur_levels *s) {
-    s->frame = s->row = s->silent_rows = 0;
+    s->lead = s->frame = s->row = s->silent_frames = 0;
     s->row_end = row_begin(s, 1);
     s->block = (stretch){0};
     s->saturation = (aur_saturation){0};
@@ -162,7 +164,7 @@ static int silent(const stretch *row, double frames) {
 static void finish_row(aur_levels *s, const float *const raw[2], const float *const hp[2], size_t n) {
     stretch row;
     s->energies(hp[0], hp[1], n, &row);
-    s->silent_rows += (uint64_t)silent(&row, (double)n);
+    if (silent(&row, (double)n)) s->silent_frames += n;
     add(&s->block, &row);
     if (s->row % BLOCK_ROWS == 0)
         for (int c = 0; c < 2; c++)
@@ -179,7 +181,13 @@ aur_status aur_levels_process(aur_levels *s, const float *const raw[2], const fl
                               size_t frames) {
     const aur_status status = reserve(s, frames);
     if (status != AUR_OK) return status;
-    for (size_t done = 0; done < frames;) {
+    size_t done = 0;
+    while (!s->frame && done < frames && raw[0][done] == 0.0f && raw[1][done] == 0.0f)
+        done++;
+    s->lead += done;
+    for (int c = 0; c < 2; c++)
+        s->saturation.histogram[c][0] += done;
+    while (done < frames) {
         const uint64_t begin = row_begin(s, s->row);
         const size_t length = (size_t)(s->row_end - begin), held = (size_t)(s->frame - begin);
         const size_t n = frames - done < length - held ? frames - done : length - held;
@@ -207,27 +215,16 @@ static double power(const stretch *b, double frames) {
     return (b->ll + b->rr) / (2.0 * frames);
 }
 
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Frames in blocks first .. last - 1. */
 static double frames_in(const aur_levels *s, size_t first, size_t last) {
     return (double)(row_begin(s, last * BLOCK_ROWS) - row_begin(s, first * BLOCK_ROWS));
 }
 
 /* The power above which a block is active. */
-static double activity(const aur_levels *s) {
-    size_t n = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        const double p = power(&s->blocks[i], frames_in(s, i, i + 1));
-        if (p > SILENT) s->scratch[n++] = p;
-    }
-    if (n == 0) return SILENT;
-    qsort(s->scratch, n, sizeof *s->scratch, ascending);
-    const double loud = s->scratch[(size_t)((double)(n - 1) * 0.95 + 0.5)] * 1e-5;
-    return loud > SILENT ? loud : SILENT;
+static double gate_of(const aur_levels *s) {
+    for (size_t i = 0; i < s->count; i++)
+        s->scratch[i] = power(&s->blocks[i], frames_in(s, i, i + 1));
+    return aur_activity_gate(s->scratch, s->count);
 }
 
 /* Running mean and deviation (Welford). */
@@ -257,12 +254,14 @@ void aur_levels_finish(const aur_levels *s, aur_levels_result *out) {
     const int brief = s->count == 0;
     const stretch *blocks = brief ? &only : s->blocks;
     const size_t count = brief ? s->frame > 0 : s->count;
-    const double gate = brief ? SILENT : activity(s);
+    const double gate = gate_of(s);
 
-    if (s->row > 0)
-        out->silence_ratio = (double)s->silent_rows / (double)s->row;
-    else
-        out->silence_ratio = silent(&rest, (double)held) || held == 0;
+    uint64_t judged = s->lead + row_begin(s, s->row), quiet = s->lead + s->silent_frames;
+    if (s->row == 0) {
+        judged += held;
+        if (silent(&rest, (double)held)) quiet += held;
+    }
+    out->silence_ratio = judged > 0 ? (double)quiet / (double)judged : 1.0;
 
     spread crest = {0}, peaks = {0}, ranges = {0};
     stretch pool = {0}, part = {0};
@@ -298,9 +297,9 @@ void aur_levels_finish(const aur_levels *s, aur_levels_result *out) {
     out->active_seconds = active_frames / s->rate;
 
     out->sample_peak = s->saturation.peak;
-    out->frames = s->frame;
+    out->frames = s->lead + s->frame;
     aur_saturation_flat_tops(&s->saturation, &out->flat_top_total, &out->flat_top_longest);
-    if (s->frame > 0) out->flat_top_share = (double)out->flat_top_total / (2.0 * (double)s->frame);
+    if (out->frames > 0) out->flat_top_share = (double)out->flat_top_total / (2.0 * (double)out->frames);
     out->peak_curvature = aur_saturation_curvature(&s->saturation);
     for (unsigned k = 0; k < AUR_LEVELS_BINS; k++)
         out->histogram[k] = s->saturation.histogram[0][k] + s->saturation.histogram[1][k];

@@ -2,15 +2,14 @@
  * levels.h: level statistics of a stereo signal in one pass: crest, silence, variation of peaks,
  * stereo image, amplitude histogram, and the evidence of clipping and saturation.
  *
- * Works on whole 10 ms rows on the absolute frame index; ten rows make a block, thirty blocks a long
- * block. Results are the same bits for every chunking, and aur_levels_finish may be called after any
- * prefix. Rows and blocks that are not complete are left out of the statistics, except that a signal
- * shorter than one row (block, long block) is measured as one short row (block, long block). The
- * sample peak, the histogram and the flat tops count every frame.
+ * Works on whole 10 ms rows counted from the first frame that is not digital silence; ten rows make a
+ * block, thirty blocks a long block. Results are the same bits for every chunking, and aur_levels_finish may
+ * be called after any prefix. Rows and blocks that are not complete are left out of the statistics, except
+ * that a signal shorter than one row (block, long block) is measured as one short row (block, long block).
+ * The sample peak, the histogram and the flat tops count every frame.
  *
- * Active blocks have a mean power over both channels above max(-60 dBFS, P - 50 dB), where P is the
- * 95th percentile (nearest rank) of the 100 ms blocks above -60 dBFS: silence anywhere in the track
- * cannot move it.
+ * Which 100 ms blocks are active, by their mean power over both channels, is activity.h's rule: silence
+ * anywhere in the track cannot move it.
  *
  * Memory: 400 bytes a second of history. As for loudness.h, process returns a status, makes all room
  * before it reads the first sample, and leaves the state as it was on AUR_ENOMEM.
@@ -26,8 +25,8 @@ typedef struct aur_levels aur_levels;
 
 typedef struct {
     /* Of the high-passed signal. The value without any active block is in brackets. */
-    double crest_db;                /* [0] mean over active 100 ms blocks of peak over rms, both channels */
-    double silence_ratio;           /* [1] share of 10 ms rows where both channels are under -60 dBFS rms */
+    double crest_db;      /* [0] mean over active 100 ms blocks of peak over rms, both channels */
+    double silence_ratio; /* [1] share of the time, in 10 ms rows, under -60 dBFS in both channels */
     double dynamic_range_variation; /* [0] deviation of peak over rms of active 3 s blocks in dB, / 6, <= 1 */
     double peak_consistency;        /* [0] 1 / (1 + deviation of active 100 ms peaks in dB / 3) */
     double stereo_width;            /* [0] side energy / (mid + side) over active blocks */

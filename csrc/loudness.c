@@ -265,6 +265,7 @@ double aur_loudness_short_term_max(const aur_loudness *s) {
 }
 
 static const double ABSOLUTE_GATE = 1.1724653045822981e-7; /* the power of -70 LUFS */
+static const double FAINTEST = 1e-8;                       /* dither and less: never part of a programme */
 
 /* Everything before the first whole block, ungated. */
 static double ungated(const aur_loudness *s) {
@@ -296,9 +297,10 @@ double aur_loudness_integrated(const aur_loudness *s) {
     return loudness(mean);
 }
 
-/* Fills the scratch with the gated short-term powers of windows from the 100 ms sum `first` on, the
- * last of which reaches `tail` sums of silence beyond the end, and returns how many there are. */
-static size_t gated_short_term(const aur_loudness *s, size_t first, size_t tail) {
+/* Fills the scratch with the short-term powers of windows from the 100 ms sum `first` on, the last of
+ * which reaches `tail` sums of silence beyond the end: those above `gate` and at most 20 LU below the mean
+ * of what that leaves. Returns how many there are. */
+static size_t gated_short_term(const aur_loudness *s, double gate, size_t first, size_t tail) {
     const double scale = 1.0 / (0.1 * SHORT_TERM * s->rate);
     double *powers = s->scratch, sum = 0.0;
     size_t n = 0, kept = 0;
@@ -307,7 +309,7 @@ static size_t gated_short_term(const aur_loudness *s, size_t first, size_t tail)
         for (size_t j = i; j < i + SHORT_TERM && j < s->count; j++)
             power += s->history[j];
         power *= scale;
-        if (power > ABSOLUTE_GATE) sum += powers[n++] = power;
+        if (power > gate) sum += powers[n++] = power;
     }
     for (size_t i = 0; i < n; i++)
         if (powers[i] > sum / (double)n * 0.01) powers[kept++] = powers[i];
@@ -320,7 +322,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 double aur_loudness_range(const aur_loudness *s) {
-    const size_t n = gated_short_term(s, 0, TAIL);
+    const size_t n = gated_short_term(s, ABSOLUTE_GATE, 0, TAIL);
     if (n == 0) return 0.0;
     qsort(s->scratch, n, sizeof *s->scratch, ascending);
     const size_t low = (size_t)((double)(n - 1) * 0.10 + 0.5), high = (size_t)((double)(n - 1) * 0.95 + 0.5);
@@ -328,10 +330,15 @@ double aur_loudness_range(const aur_loudness *s) {
 }
 
 double aur_loudness_variation(const aur_loudness *s) {
+    double loudest = 0.0;
+    for (size_t i = 0; i < s->count; i++)
+        loudest = s->history[i] > loudest ? s->history[i] : loudest;
+    loudest /= 0.1 * s->rate;
+    const double gate = loudest * 1e-5 > FAINTEST ? loudest * 1e-5 : FAINTEST;
     size_t first = 0;
-    while (first < s->count && s->history[first] <= ABSOLUTE_GATE * 0.1 * s->rate)
+    while (first < s->count && s->history[first] <= gate * 0.1 * s->rate)
         first++;
-    const size_t n = gated_short_term(s, first, 0);
+    const size_t n = gated_short_term(s, gate, first, 0);
     double mean = 0.0, variance = 0.0;
     for (size_t i = 0; i < n; i++)
         mean += s->scratch[i] = aur_power_db(s->scratch[i]);

@@ -56,9 +56,10 @@ double aur_loudness_integrated(const aur_loudness *state);
  * gated at -70 LUFS and at 20 LU below the mean of what remains. 0 when nothing qualifies. */
 double aur_loudness_range(const aur_loudness *state);
 
-/* Standard deviation in LU of the short-term loudness every 100 ms after the same two gates. No
- * silence is appended, and windows begin at the first 100 ms above -70 LUFS, so that silence in front
- * of the programme does not count as variation. */
+/* Standard deviation in LU of the short-term loudness every 100 ms, gated as for the loudness range but
+ * that the first gate lies 50 LU below the loudest 100 ms (and no lower than dither): a gain changes
+ * nothing. No silence is appended, and windows begin at the first 100 ms above that gate, so that silence
+ * in front of the programme does not count as variation. */
 double aur_loudness_variation(const aur_loudness *state);
 
 #endif

@@ -1,5 +1,6 @@
 #include "pitch.h"
 
+#include "activity.h"
 #include "fft.h"
 #include "framing.h"
 #include "simd.h"
@@ -19,18 +20,17 @@
 #define CLARITY 0.7
 #define CLOSE_TO_BEST 0.9f /* the first peak this near the highest is the period, not its multiple */
 
-#define MAX_DELTA 600    /* cents */
-#define RANGE_CENTS 5100 /* log2(1000 / 55) octaves and a margin, in cents */
-
 static const aur_framing framing = {WINDOW, HOP, BATCH};
 
+/* What the estimate of a steady tone moves by itself, in cents: it counts for nothing. */
+#define JITTER 0.25
+
+/* How far the pitch of a frame is from that of the frame before, in cents; or why it is not known. */
+enum { UNVOICED = -2, ALONE = -1 };
+
 typedef struct {
-    size_t filled;
-    double previous; /* cents above LOWEST_HZ of the frame before, < 0 when unvoiced */
-    uint32_t active[AUR_ACTIVITY_BINS], voiced[AUR_ACTIVITY_BINS];
-    uint32_t delta[2 * MAX_DELTA + 1]; /* half-cent bins */
-    uint32_t cents[RANGE_CENTS];
-} totals;
+    float power, step;
+} row;
 
 struct aur_pitch {
     double sample_rate;
@@ -38,7 +38,11 @@ struct aur_pitch {
     aur_fft *fft;
     void (*correlate)(aur_pitch *);
     float *re, *im, *power_re, *power_im, *clarity; /* clarity: lags x BATCH */
-    totals t;
+    size_t filled;
+    double previous; /* cents above LOWEST_HZ of the frame before, < 0 when unvoiced */
+    row *rows;
+    size_t count, room;
+    aur_status status;
     float samples[SPAN];
 };
 
@@ -93,6 +97,16 @@ AUR_INLINE void correlate(aur_pitch *s) {
 
 AUR_VARIANTS(correlate, (aur_pitch * s), (s))
 
+static aur_status reserve(aur_pitch *s, size_t count) {
+    if (count <= s->room) return AUR_OK;
+    const size_t room = count + s->room + BATCH;
+    row *rows = realloc(s->rows, room * sizeof *rows);
+    if (!rows) return AUR_ENOMEM;
+    s->rows = rows;
+    s->room = room;
+    return AUR_OK;
+}
+
 aur_status aur_pitch_create(double sample_rate, aur_pitch **out) {
     *out = NULL;
     if (!(sample_rate >= 4000.0 && sample_rate <= 24000.0)) return AUR_EINVAL;
@@ -124,22 +138,33 @@ aur_status aur_pitch_create(double sample_rate, aur_pitch **out) {
 }
 
 aur_status aur_pitch_clone(const aur_pitch *state, aur_pitch **out) {
-    const aur_status status = aur_pitch_create(state->sample_rate, out);
+    aur_status status = aur_pitch_create(state->sample_rate, out);
     if (status != AUR_OK) return status;
-    (*out)->t = state->t;
-    memcpy((*out)->samples, state->samples, sizeof state->samples);
+    aur_pitch *s = *out;
+    status = reserve(s, state->count);
+    if (status != AUR_OK) {
+        aur_pitch_destroy(s);
+        *out = NULL;
+        return status;
+    }
+    s->filled = state->filled, s->previous = state->previous, s->status = state->status;
+    s->count = state->count;
+    if (s->count) memcpy(s->rows, state->rows, s->count * sizeof *s->rows);
+    memcpy(s->samples, state->samples, sizeof s->samples);
     return AUR_OK;
 }
 
 void aur_pitch_destroy(aur_pitch *state) {
     if (!state) return;
     aur_fft_destroy(state->fft);
+    free(state->rows);
     free(state);
 }
 
 void aur_pitch_reset(aur_pitch *s) {
-    memset(&s->t, 0, sizeof s->t);
-    s->t.previous = -1.0;
+    s->filled = s->count = 0;
+    s->previous = UNVOICED;
+    s->status = AUR_OK;
 }
 
 /* Period in samples of one frame, 0 when unvoiced: the first maximum between a rise and a fall through
@@ -170,77 +195,71 @@ static double period(const aur_pitch *s, size_t frame) {
     return (double)p + aur_clamp(shift, -0.5, 0.5);
 }
 
-static void take_frame(aur_pitch *s, size_t frame) {
-    totals *t = &s->t;
+static row measure_frame(aur_pitch *s, size_t frame) {
     const float *x = s->samples + frame * HOP;
-    double energy = 0.0;
+    double energy = 0.0, cents = UNVOICED;
     for (size_t k = 0; k < WINDOW; k++)
         energy += (double)(x[k] * x[k]);
-    const int bin = aur_activity_bin(energy / WINDOW);
-    double cents = -1.0;
-    if (bin >= 0) {
-        t->active[bin]++;
-        const double lag = period(s, frame);
-        const double hz = lag > 0.0 ? s->sample_rate / lag : 0.0;
-        if (hz >= LOWEST_HZ && hz <= HIGHEST_HZ) {
-            cents = 1200.0 * log2(hz / LOWEST_HZ);
-            t->voiced[bin]++;
-            t->cents[(size_t)cents]++;
-            if (t->previous >= 0.0) {
-                const double raw = cents - t->previous, folded = raw - 1200.0 * round(raw / 1200.0);
-                t->delta[(size_t)(2.0 * fabs(folded) + 0.5)]++;
-            }
-        }
+    row r = {(float)(energy / WINDOW), UNVOICED};
+    const double lag = energy > 0.0 ? period(s, frame) : 0.0, hz = lag > 0.0 ? s->sample_rate / lag : 0.0;
+    if (hz >= LOWEST_HZ && hz <= HIGHEST_HZ) {
+        cents = 1200.0 * log2(hz / LOWEST_HZ);
+        const double raw = cents - s->previous;
+        r.step = s->previous < 0.0 ? ALONE : (float)fabs(raw - 1200.0 * round(raw / 1200.0));
     }
-    t->previous = cents;
+    s->previous = cents;
+    return r;
 }
 
 static void run_batch(aur_pitch *s, size_t frames) {
+    s->status = reserve(s, s->count + frames);
+    if (s->status) return;
     s->correlate(s);
     for (size_t f = 0; f < frames; f++)
-        take_frame(s, f);
+        s->rows[s->count++] = measure_frame(s, f);
 }
 
 void aur_pitch_process(aur_pitch *s, const float *mono, size_t frames) {
-    while (aur_framing_take(&framing, s->samples, &s->t.filled, &mono, &frames)) {
+    while (!s->status && aur_framing_take(&framing, s->samples, &s->filled, &mono, &frames)) {
         run_batch(s, BATCH);
-        aur_framing_advance(&framing, s->samples, &s->t.filled);
+        aur_framing_advance(&framing, s->samples, &s->filled);
     }
 }
 
 void aur_pitch_flush(aur_pitch *s) {
-    const size_t frames = aur_framing_end(&framing, s->samples, s->t.filled);
+    if (s->status) return;
+    const size_t frames = aur_framing_end(&framing, s->samples, s->filled);
     if (frames) run_batch(s, frames);
 }
 
-/* Median of a histogram in bins, interpolated inside the bin where the middle falls. */
-static double median_bin(const uint32_t *counts, size_t n) {
-    uint64_t total = 0, below = 0;
-    for (size_t i = 0; i < n; i++)
-        total += counts[i];
-    for (size_t i = 0; i < n; i++) {
-        if (2 * (below + counts[i]) >= total && counts[i])
-            return (double)i + ((double)total / 2.0 - (double)below) / counts[i];
-        below += counts[i];
-    }
-    return 0.0;
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-void aur_pitch_finish(const aur_pitch *s, aur_pitch_result *out) {
+aur_status aur_pitch_finish(const aur_pitch *s, aur_pitch_result *out) {
     *out = (aur_pitch_result){0};
-    uint64_t active = 0, voiced = 0, deltas = 0;
-    for (int b = aur_activity_first(s->t.active); b < AUR_ACTIVITY_BINS; b++) {
-        active += s->t.active[b];
-        voiced += s->t.voiced[b];
+    if (s->status) return s->status;
+    if (!s->count) return AUR_OK;
+    double *sorted = malloc(s->count * sizeof *sorted);
+    if (!sorted) return AUR_ENOMEM;
+    for (size_t i = 0; i < s->count; i++)
+        sorted[i] = s->rows[i].power;
+    const double gate = aur_activity_gate(sorted, s->count);
+    size_t active = 0, voiced = 0, steps = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!(s->rows[i].power > gate)) continue;
+        active++;
+        voiced += s->rows[i].step != UNVOICED;
+        if (s->rows[i].step >= 0.0f) sorted[steps++] = s->rows[i].step;
     }
-    if (!active || !voiced) return;
-    for (size_t i = 0; i <= 2 * MAX_DELTA; i++)
-        deltas += s->t.delta[i];
-    out->voiced_share = (double)voiced / (double)active;
-    out->median_hz = LOWEST_HZ * exp2(median_bin(s->t.cents, RANGE_CENTS) / 1200.0);
-    if (!deltas) return; /* never two voiced frames in a row: nothing was held */
-    /* Bin 0 holds 0 .. 0.25 cents: unmoving pitch counts as exactly steady. */
-    const double middle = median_bin(s->t.delta, 2 * MAX_DELTA + 1);
-    const double cents = middle < 1.0 ? 0.0 : (middle - 0.5) / 2.0;
-    out->stability = out->voiced_share * exp(-cents / 50.0);
+    if (active) out->voiced_share = (double)voiced / (double)active;
+    if (steps) { /* otherwise never two voiced frames in a row: nothing was held */
+        qsort(sorted, steps, sizeof *sorted, ascending);
+        const double median = 0.5 * (sorted[(steps - 1) / 2] + sorted[steps / 2]);
+        const double cents = fmin(median, 2.0 * fmax(median - JITTER, 0.0)); /* from 2 JITTER on all of it */
+        out->stability = out->voiced_share * exp(-cents / 50.0);
+    }
+    free(sorted);
+    return AUR_OK;
 }

@@ -14,9 +14,7 @@
  * these, so every bin is added once. */
 #define MAX_SEGMENTS (AUR_SPECTRAL_BANDS + 1 + AUR_SPECTRAL_LTAS + 1)
 
-/* Energy sums only need the threshold to half a dB: what lies that near it is 50 dB down. */
-#define COARSE 50
-#define COARSE_BINS (AUR_ACTIVITY_BINS / COARSE)
+#define COARSE_BINS (AUR_ACTIVITY_BINS / AUR_ACTIVITY_COARSE)
 
 static const double band_edges[AUR_SPECTRAL_BANDS + 1] = {20, 60, 250, 500, 2000, 4000, 6000, 20000};
 
@@ -39,6 +37,7 @@ typedef struct { /* sums over the frames of one level */
 typedef struct {
     size_t column, filled; /* hop being filled and samples in it */
     uint64_t frames;
+    aur_activity_grid grid;
     uint32_t counts[AUR_ACTIVITY_BINS];
     level_sum sums[AUR_ACTIVITY_BINS];
     double segments[COARSE_BINS][MAX_SEGMENTS];
@@ -328,7 +327,7 @@ int aur_spectral_ready(const aur_spectral *s) {
 }
 
 static void accumulate(aur_spectral *s, unsigned lane) {
-    const int bin = aur_activity_bin(s->row.energy[lane] * s->power_scale);
+    const int bin = aur_activity_bin(&s->t.grid, s->row.energy[lane] * s->power_scale);
     s->t.frames++;
     if (bin < 0) return;
     const double width = s->sample_rate / (double)s->length;
@@ -336,7 +335,7 @@ static void accumulate(aur_spectral *s, unsigned lane) {
     s->t.sums[bin].centroid += s->row.centroid[lane] * width;
     s->t.sums[bin].rolloff += s->row.rolloff[lane] * width;
     s->t.sums[bin].flatness += s->row.flatness[lane];
-    double *segments = s->t.segments[bin / COARSE];
+    double *segments = s->t.segments[bin / AUR_ACTIVITY_COARSE];
     for (unsigned g = 0; g < s->segment_count; g++)
         segments[g] += s->row.segments[g][lane];
 }
@@ -379,7 +378,7 @@ void aur_spectral_finish(const aur_spectral *s, aur_spectral_result *out) {
         sum.rolloff += s->t.sums[b].rolloff;
         sum.flatness += s->t.sums[b].flatness;
     }
-    for (int b = first / COARSE; b < COARSE_BINS; b++)
+    for (int b = first / AUR_ACTIVITY_COARSE; b < COARSE_BINS; b++)
         for (unsigned g = 0; g < s->segment_count; g++)
             segments[g] += s->t.segments[b][g];
     double total = 0.0, ltas[AUR_SPECTRAL_LTAS] = {0};

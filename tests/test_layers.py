@@ -25,7 +25,7 @@ C = {
     "truepeak": "peak snapshot",
     "loudness": "peak",
     "saturation": "peak",
-    "levels": "peak saturation",
+    "levels": "activity peak saturation",
     "spectral": "activity fft",
     "harmonic": "",
     "pitch": "activity fft framing",

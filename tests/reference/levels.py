@@ -18,11 +18,12 @@ def nearest_rank(values, p):
 
 
 def active_threshold(powers):
-    heard = powers[powers > 1e-6]
-    return max(1e-6, nearest_rank(heard, 0.95) * 1e-5) if len(heard) else 1e-6
+    heard = powers[powers > max(1e-8, powers.max() * 1e-5)]
+    return max(1e-8, nearest_rank(heard, 0.95) * 1e-5) if len(heard) else 1e-8
 
 
 def levels(raw, hp, sample_rate):
+    """For a signal that begins with a sound: the kernel counts its grids from the first one."""
     blocks = blocks_of(hp, sample_rate, 0.1)
     powers = np.array([np.mean(b * b) for b in blocks])
     peaks = np.array([np.abs(b).max() for b in blocks])

@@ -82,8 +82,11 @@ def loudness_range(x, sample_rate):
 
 
 def variation(x, sample_rate):
-    """Dimension 22: from the first 100 ms above -70 LUFS on, no tail."""
+    """Dimension 22: from the first 100 ms within 50 LU of the loudest on, no tail."""
     e = energy(x, sample_rate)
-    first = np.flatnonzero(lufs(windows(e, sample_rate, 0.1, 0.1)) > -70)[0]
-    e = e[round(first * sample_rate / 10) :]
-    return float(lufs(gate(windows(e, sample_rate, 3.0, 0.1), -20)).std())
+    tenths = windows(e, sample_rate, 0.1, 0.1)
+    least = max(tenths.max() * 1e-5, 1e-8)
+    e = e[round(np.flatnonzero(tenths > least)[0] * sample_rate / 10) :]
+    power = windows(e, sample_rate, 3.0, 0.1)
+    power = power[power > least]
+    return float(lufs(power[power > power.mean() / 100]).std())
