@@ -21,6 +21,7 @@ from . import metrics, protocol, security
 from .config import ServerConfig
 from .http_stream import Downloads
 from .lag import LagProbe
+from .parking import Parking
 from .protocol import (
     DimensionRow,
     EngineRow,
@@ -56,6 +57,7 @@ STUDIO = web.AppKey("studio", Studio)
 DOWNLOADS = web.AppKey("downloads", Downloads)
 LAG = web.AppKey("lag", LagProbe)
 SESSIONS = web.AppKey("sessions", set[Session])
+PARKING = web.AppKey("parking", Parking)
 PAGES = web.AppKey("pages", dict[str, Path])
 
 
@@ -134,6 +136,7 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
         remote=config.remote,
     )
     studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
+    app[PARKING] = Parking(config.park_s)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     lag = app[LAG] = LagProbe()
     scanner = Scanner(config, dataset, sources, studio.calm) if config.scan and config.dirs else None
@@ -169,6 +172,7 @@ def _copy(dataset: Dataset) -> None:
 async def say_goodbye(app: web.Application) -> None:
     """Tell every client that the server stops."""
     await asyncio.gather(*(session.close() for session in app[SESSIONS]))
+    await app[PARKING].close()
 
 
 @web.middleware
@@ -213,7 +217,8 @@ async def converse(request: web.Request) -> web.StreamResponse:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-    session = Session(ws, transport, request.app[STUDIO], request.app[CONFIG].stall_s)
+    app = request.app
+    session = Session(ws, transport, app[STUDIO], app[PARKING], app[CONFIG].stall_s)
     request.app[SESSIONS].add(session)
     try:
         await session.run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
@@ -94,6 +95,12 @@ class Client:
         except RequestError as e:
             return e
         raise AssertionError(f"{command} was answered by {answer}")
+
+    def drop(self) -> None:
+        """Break the line without a word, as a network does."""
+        connection = self._ws.get_extra_info("socket")
+        if connection is not None:
+            connection.shutdown(socket.SHUT_RDWR)
 
     async def receive(self) -> Event | tuple[Frame, NDArray[Any]]:
         """The next event or audio frame; `ConnectionError` once the socket is closed."""

@@ -74,6 +74,8 @@ class ServerConfig:
         Further names this server is known by, e.g. behind a proxy.
     scan : bool
         Index and analyse the library in the background after start.
+    park_s : float
+        A stream whose socket dropped waits this many seconds for its client; 0: not at all.
     stall_s : float
         A socket that accepts no byte for this many seconds is closed.
     analysis_budget_s : float
@@ -93,6 +95,7 @@ class ServerConfig:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     scan: bool = True
+    park_s: float = 60.0
     stall_s: float = 60.0
     analysis_budget_s: float = 60.0
     measure_wait_s: float = 10.0

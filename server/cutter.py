@@ -56,13 +56,12 @@ class Cutter:
 
     def jump(self, epoch: int, part: Part, frame: int) -> None:
         """Begin an epoch at a frame of a part, faded in from silence unless it is its first."""
-        self._restart(epoch)
+        self._restart(epoch, fresh=frame > 0)
         self.programme.jump(part, frame)
-        self._fade_in = round(SEEK_FADE_S * self.programme.sample_rate) if frame else 0
 
-    def rewind(self, epoch: int, frame: int) -> None:
-        """Begin an epoch at a frame already cut, sounding as it did then."""
-        self._restart(epoch)
+    def rewind(self, epoch: int, frame: int, fresh: bool = False) -> None:
+        """Begin an epoch at a frame already cut, sounding as it did then; `fresh`: faded in from silence."""
+        self._restart(epoch, fresh)
         self.programme.rewind(frame)
 
     def cut(self, upto: int) -> list[bytes]:
@@ -92,10 +91,11 @@ class Cutter:
     def _batch_frames(self) -> int:
         return max(CHUNK, BATCH_BYTES // (4 * self.programme.channels) // CHUNK * CHUNK)
 
-    def _restart(self, epoch: int) -> None:
+    def _restart(self, epoch: int, fresh: bool = False) -> None:
         self.epoch = epoch
         self._cut = 0  # chunks since the epoch began
-        self._fade_in = self._faded = 0
+        self._fade_in = round(SEEK_FADE_S * self.programme.sample_rate) if fresh else 0
+        self._faded = 0
 
     def _chunk(self, frames: int) -> bytes:
         programme, position = self.programme, self.position

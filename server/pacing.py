@@ -22,9 +22,13 @@ class Pacer:
         self._buffer = buffer_ms * sample_rate / 1000
         self.restart(0, 0.0)
 
-    def restart(self, position: int, now: float) -> None:
-        """Begin again at `position`: the start of a stream or a seek. Forgets all credit."""
+    def restart(self, position: int, now: float, held_from: int | None = None) -> None:
+        """Begin again at `position`: the start of a stream or a seek. Forgets all credit.
+
+        A client that still holds audio before it may report that as played, from `held_from` on.
+        """
         self._origin = position
+        self._held_from = position if held_from is None else held_from
         self._since = now  # of the last change between running and paused
         self._ran = 0.0  # seconds run before that
         self.paused = False
@@ -46,7 +50,7 @@ class Pacer:
     def credit(self, upto: int, played: int | None, now: float) -> None:
         """Take the client's watermark and, if it says so, what has sounded."""
         self._upto = upto
-        if played is not None and played >= self._origin:
+        if played is not None and played >= self._held_from:
             self._played, self._played_at = played, now
 
     def allowed(self, now: float) -> int:

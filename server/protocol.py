@@ -29,6 +29,7 @@ ERRORS = {
     "unknown_preset": "no preset has this name",
     "unsupported": "none of the offered protocols or formats is known",
     "no_stream": "nothing is playing",
+    "not_resumable": "no stream waits under this number and token",
     "no_next": "nothing follows in the queue",
     "unreadable": "the audio file is missing, damaged, changed or outside the library",
     "shutting_down": "the server is stopping",
@@ -82,6 +83,19 @@ class Command(Struct, frozen=True, omit_defaults=True):
     TYPE: ClassVar[str]
 
 
+class Resuming(Struct, frozen=True):
+    """Which stream to take up again, and where: the first stream frame the client has not received."""
+
+    stream: int
+    epoch: int
+    next_frame: int
+    token: str
+
+    def __post_init__(self) -> None:
+        _within("epoch", self.epoch, 0, MAX_ID)
+        _within("next_frame", self.next_frame, 0, MAX_ID)
+
+
 class Hello(Command, frozen=True):
     """What the client can take; optional, the defaults are those of a client that never says it."""
 
@@ -90,6 +104,7 @@ class Hello(Command, frozen=True):
     formats: list[str] = field(default_factory=lambda: ["f32le"])
     lead_ms: float = 500.0
     max_buffer_ms: float = 2500.0
+    resume: Resuming | None = None
 
     def __post_init__(self) -> None:
         _within("lead_ms", self.lead_ms, 50.0, 600_000.0)
@@ -263,6 +278,7 @@ class AudioStreamStart(Event, frozen=True):
     channels: int
     format: str
     total_frames: int
+    token: str
 
 
 class TrackStart(Event, frozen=True):

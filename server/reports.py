@@ -11,7 +11,7 @@ from .part import Part, Settings
 from .protocol import Applied, AudioStreamStart, Chunk, Decision, Params, Tone, TrackStart
 
 
-def stream_start(stream: int, epoch: int, part: Part, format: str) -> AudioStreamStart:
+def stream_start(stream: int, epoch: int, part: Part, format: str, token: str) -> AudioStreamStart:
     """A stream begins with this part."""
     return AudioStreamStart(
         stream=stream,
@@ -20,6 +20,7 @@ def stream_start(stream: int, epoch: int, part: Part, format: str) -> AudioStrea
         channels=part.channels,
         format=format,
         total_frames=part.frames,
+        token=token,
     )
 
 

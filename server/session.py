@@ -7,17 +7,17 @@ its file is open, so a request that fails leaves the music alone.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import struct
 import time
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from auralis_core import PRESETS, __version__
 
 from . import binary, protocol
 from .outbox import Outbox, Reply
+from .parking import Parking
 from .protocol import (
     Command,
     Credit,
@@ -31,6 +31,7 @@ from .protocol import (
     ProtocolError,
     Queue,
     Resume,
+    Resuming,
     Seek,
     ServerHello,
     Set,
@@ -58,23 +59,32 @@ class Session:
     transport : asyncio.Transport
         Its connection, to be aborted when the client stops reading.
     studio : Studio
+    parking : Parking
+        Where a stream goes when the socket drops, and whence it comes back.
     stall_s : float
         How long the client may take no byte.
     """
 
     def __init__(
-        self, ws: web.WebSocketResponse, transport: asyncio.Transport, studio: Studio, stall_s: float
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        studio: Studio,
+        parking: Parking,
+        stall_s: float,
     ) -> None:
         self._ws = ws
         self._transport = transport
         self._studio = studio
+        self._parking = parking
         self._stall_s = stall_s
         self._outbox = Outbox(self._wake)
-        self._epochs = itertools.count(1)
+        self._epoch = 0
         self._terms = Terms()
         self._playing: Stream | None = None
         self._coming: Stream | None = None
-        self._tasks: dict[Stream, asyncio.Task[None]] = {}
+        self._streams: set[Stream] = set()
+        self._closing = False
         self._round_trip = 0.0
         self._heard = time.monotonic()
         self._finished = asyncio.Event()
@@ -93,17 +103,23 @@ class Session:
                 self._take(message.type, message.data)
                 await self._outbox.settled()
         finally:
-            for stream in list(self._tasks):
+            if self._playing is not None and not self._playing.over and self._has_dropped():
+                stream, self._playing = self._playing, None
+                self._streams.discard(stream)
+                self._parking.park(stream)
+            ending = [stream.task for stream in self._streams]
+            for stream in list(self._streams):
                 self._end(stream, "stopped")
             for helper in helpers:
                 helper.cancel()
             self._finished.set()
-            await gone([*helpers, *self._tasks.values()])
+            await gone([*helpers, *ending])
 
     async def close(self) -> None:
         """Tell the client that the server stops, and hang up."""
+        self._closing = True
         self._outbox.say(Error("shutting_down", protocol.ERRORS["shutting_down"]))
-        for stream in list(self._tasks):
+        for stream in list(self._streams):
             self._end(stream, "stopped")
         self._outbox.hang_up()
         try:
@@ -148,7 +164,10 @@ class Session:
                 reply.ok()
             case Hello():
                 self._greet(command)
-                reply.ok()
+                if command.resume is None:
+                    reply.ok()
+                else:
+                    self._take_up(command.resume, reply)
             case Play():
                 _known_preset(command.preset)
                 self._play(command, reply)
@@ -206,25 +225,50 @@ class Session:
             reply,
             terms=self._terms,
             round_trip=lambda: self._round_trip,
-            next_epoch=lambda: next(self._epochs),
+            next_epoch=self._next_epoch,
             on_air=self._on_air,
         )
-        self._tasks[stream] = task = asyncio.create_task(self._run(stream))
-        task.add_done_callback(lambda _: self._tasks.pop(stream))
+        stream.task = asyncio.create_task(_run(stream))
+        self._keep(stream)
 
     def _on_air(self, stream: Stream) -> None:
         if self._playing is not None:
             self._end(self._playing, "superseded")
         self._playing, self._coming = stream, None
+        self._parking.hold(stream, lambda: self._let_go(stream))
 
-    async def _run(self, stream: Stream) -> None:
-        try:
-            await stream.run()
-        except Exception:
-            log.exception("stream %d failed", stream.number)
-            stream.end("error", Error("internal", protocol.ERRORS["internal"]))
-        finally:
-            self._forget(stream)
+    def _take_up(self, resuming: Resuming, reply: Reply) -> None:
+        """Go on with a stream whose socket dropped, or whose client knows so before this server does."""
+        if any(stream.number == resuming.stream for stream in self._streams):
+            raise ProtocolError("not_resumable", "this stream plays on this socket")
+        stream = self._parking.claim(resuming)
+        for former in (self._coming, self._playing):
+            if former is not None:
+                self._end(former, "superseded")
+        self._playing = stream
+        self._epoch = max(self._epoch, stream.epoch)
+        self._keep(stream)
+        self._parking.hold(stream, lambda: self._let_go(stream))
+        stream.take_up(
+            resuming,
+            reply,
+            outbox=self._outbox,
+            round_trip=lambda: self._round_trip,
+            next_epoch=self._next_epoch,
+        )
+
+    def _let_go(self, stream: Stream) -> None:
+        """Another socket has taken the stream: this one is dead."""
+        self._forget(stream)
+        self._transport.abort()
+
+    def _has_dropped(self) -> bool:
+        """Whether the line broke, rather than being closed by either side."""
+        return not self._closing and self._ws.close_code in (None, WSCloseCode.ABNORMAL_CLOSURE)
+
+    def _next_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch
 
     def _stop(self, reply: Reply) -> None:
         self._stream()
@@ -235,10 +279,18 @@ class Session:
 
     def _end(self, stream: Stream, reason: str) -> None:
         stream.end(reason)
-        self._tasks[stream].cancel()
-        self._forget(stream)
+        stream.task.cancel()
+        if self._coming is stream:
+            self._coming = None
+        if self._playing is stream:
+            self._playing = None
+
+    def _keep(self, stream: Stream) -> None:
+        self._streams.add(stream)
+        stream.task.add_done_callback(lambda _: self._forget(stream))
 
     def _forget(self, stream: Stream) -> None:
+        self._streams.discard(stream)
         if self._coming is stream:
             self._coming = None
         if self._playing is stream:
@@ -267,6 +319,14 @@ class Session:
             await asyncio.sleep(PING_S)
         log.warning("a client said nothing for %g s: closed", self._stall_s)
         self._transport.abort()
+
+
+async def _run(stream: Stream) -> None:
+    try:
+        await stream.run()
+    except Exception:
+        log.exception("stream %d failed", stream.number)
+        stream.end("error", Error("internal", protocol.ERRORS["internal"]))
 
 
 def _known_preset(name: str | None) -> None:

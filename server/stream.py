@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from .protocol import (
     PlayNormal,
     ProtocolError,
     Queue,
+    Resuming,
     Seek,
     Set,
 )
@@ -50,6 +52,7 @@ SWITCH_FRAMES = 2048
 MORPH_S = 3.0
 SWITCH_MARGIN_S = 0.15  # a switch is stamped this far, and one round trip, ahead of the listener
 RECORD_S = 0.1
+MOST_REWINDS = 64  # remembered apart
 AHEAD_S = 10.0  # the next track is opened this long before the current one is sent to its end
 
 
@@ -107,7 +110,9 @@ class Stream:
         on_air: Callable[[Stream], None],
     ) -> None:
         self.number = next(studio.numbers)
+        self.token = secrets.token_urlsafe(16)
         self.over = False
+        self.task: asyncio.Task[None]
         self._studio = studio
         self._outbox = outbox
         self._request = request
@@ -123,6 +128,8 @@ class Stream:
         self._queue: tuple[Queue, Reply] | None = None
         self._sets: list[tuple[Set, Reply]] = []
         self._noted: list[Reply] = []
+        self._away = False  # parked: nothing is done until `take_up`
+        self._return: tuple[Resuming, Reply, Outbox] | None = None
         self._paused = False
         self._started = False
         self._completed = False
@@ -133,6 +140,7 @@ class Stream:
         self._cutter: Cutter | None = None
         self._position = self._epoch = self._epoch_start = 0
         self._jump_epoch = self._jump_frame = 0
+        self._rewinds: list[tuple[int, int]] = []  # epochs since the last jump and where they begin
         self._delivered = 0
         self._recorded_at = -math.inf
 
@@ -211,6 +219,66 @@ class Stream:
             self._outbox.say(AudioStreamEnd(self.number, reason, self._delivered))
         self.over = True
 
+    # A socket that drops, and another that goes on.
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch."""
+        return self._epoch
+
+    def park(self) -> None:
+        """The socket is gone: rest, and forget what was asked and not yet done."""
+        self._away, self._return = True, None
+        self._outbox = Outbox(lambda: None)
+        self._seek = self._queue = None
+        for waiting in (self._skips, self._sets, self._noted, self._owed):
+            waiting.clear()
+        self._studio.sated(self)
+
+    def check(self, resuming: Resuming) -> None:
+        """Whether the stream can go on from there: a ProtocolError if not."""
+        frame, _ = self._point(resuming)
+        if resuming.epoch > self._epoch or frame > self._position:
+            raise ProtocolError("out_of_range", "no such audio was ever sent")
+        if frame < self._programme.earliest:
+            raise ProtocolError("not_resumable", "the audio from there on is no longer held")
+
+    def take_up(
+        self,
+        resuming: Resuming,
+        reply: Reply,
+        *,
+        outbox: Outbox,
+        round_trip: Callable[[], float],
+        next_epoch: Callable[[], int],
+    ) -> None:
+        """Go on over another socket, from where its client says."""
+        self._round_trip, self._next_epoch = round_trip, next_epoch
+        self._return = (resuming, reply, outbox)
+        self._owe(reply)
+
+    def _point(self, resuming: Resuming) -> tuple[int, int | None]:
+        """Where to go on, and up to where the client's audio counts."""
+        if resuming.epoch < self._jump_epoch:
+            return self._jump_frame, None
+        missed = [frame for epoch, frame in self._rewinds if epoch > resuming.epoch]
+        frame = max(self._jump_frame, min([resuming.next_frame, *missed]))
+        return frame, frame
+
+    async def _come_back(self, cutter: Cutter, resuming: Resuming, reply: Reply, outbox: Outbox) -> None:
+        self._away, self._outbox = False, outbox
+        frame, keep_until = self._point(resuming)
+        self._delivered -= self._position - frame
+        self._begin_epoch(frame, keep_until)
+        now = time.monotonic()
+        self._pacer.restart(frame, now, held_from=self._jump_frame)
+        if self._paused:
+            self._pacer.pause(now)
+        fresh = keep_until is None and frame > self._programme.at(frame).start
+        await self._work(self._programme.current, cutter.rewind, self._epoch, frame, fresh)
+        self._report_part()
+        reply.ok(Ok(stream=self.number, epoch=self._epoch, at_frame=frame))
+
     # The task.
 
     async def run(self) -> None:
@@ -260,7 +328,8 @@ class Stream:
         self._restart_clock()
         self._started = True
         self._owed.pop(0).ok(Ok(stream=self.number, epoch=self._epoch))
-        self._outbox.say(reports.stream_start(self.number, self._epoch, part, self._terms.format))
+        start = reports.stream_start(self.number, self._epoch, part, self._terms.format, self.token)
+        self._outbox.say(start)
         self._outbox.say(reports.track_start(self.number, part, part.start))
         self._report_switch()
         return cutter
@@ -276,6 +345,13 @@ class Stream:
     async def _step(self, cutter: Cutter) -> None:
         """Do the one thing that is due."""
         programme, upcoming = self._programme, self._upcoming
+        if self._return is not None:
+            (resuming, reply, outbox), self._return = self._return, None
+            with _answered([reply]):
+                await self._come_back(cutter, resuming, reply, outbox)
+        if self._away:
+            await self._rest()
+            return
         while self._noted:
             self._noted.pop(0).ok()
         if self._queue is not None:
@@ -516,12 +592,17 @@ class Stream:
         self._epoch_start = self._position = frame
         self._completed = False
         self._studio.hungry(self)
+        self._rewinds.append((self._epoch, frame))
+        if len(self._rewinds) > MOST_REWINDS:
+            (_, first), (epoch, second) = self._rewinds[:2]
+            self._rewinds[:2] = [(epoch, min(first, second))]
         self._outbox.say(Clear(self.number, self._epoch, keep_until))
 
     def _restart_clock(self) -> None:
         now = time.monotonic()
         self._epoch_start = self._jump_frame = self._position
         self._jump_epoch = self._epoch
+        self._rewinds.clear()
         self._pacer.restart(self._position, now)
         if self._paused:
             self._pacer.pause(now)

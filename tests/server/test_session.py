@@ -255,7 +255,7 @@ async def until(done: Callable[[], bool]) -> None:
 async def test_random_cancels_give_everything_back(library: Library) -> None:
     tracks = [library.add(f"{i}.flac", music(3, seed=i)) for i in range(3)]
     rng = random.Random(7)
-    app = create_app(library.config())
+    app = create_app(library.config(park_s=0.1))
     runner = aiohttp.web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     try:
