@@ -56,6 +56,7 @@ CONFIG = web.AppKey("config", ServerConfig)
 STUDIO = web.AppKey("studio", Studio)
 DOWNLOADS = web.AppKey("downloads", Downloads)
 LAG = web.AppKey("lag", LagProbe)
+SCANNER = web.AppKey("scanner", Scanner)
 SESSIONS = web.AppKey("sessions", set[Session])
 PARKING = web.AppKey("parking", Parking)
 PAGES = web.AppKey("pages", dict[str, Path])
@@ -93,12 +94,13 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
 @asynccontextmanager
 async def running(config: ServerConfig, token: str | None = None) -> AsyncIterator[str]:
     """Serve while the context lasts; gives the address, with the port really bound."""
-    runner = web.AppRunner(
-        create_app(config, token), access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True
-    )
+    app = create_app(config, token)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, config.host, config.port).start()
+        if config.scan and config.dirs:
+            app[SCANNER].start()  # not before somebody can connect
         host, port, *_ = runner.addresses[0]
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
@@ -139,14 +141,13 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
     app[PARKING] = Parking(config.park_s)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     lag = app[LAG] = LagProbe()
-    scanner = Scanner(config, dataset, sources, studio.calm) if config.scan and config.dirs else None
+    scanner = app[SCANNER] = Scanner(config, dataset, sources, studio.calm)
     copying = asyncio.create_task(_copy_at_times(dataset))
     yield
     lag.close()
     copying.cancel()
     await asyncio.wait([copying])
-    if scanner is not None:
-        await asyncio.to_thread(scanner.close)
+    await asyncio.to_thread(scanner.close)
     await asyncio.to_thread(downloads.close)
     await asyncio.to_thread(studio.close)
     await asyncio.to_thread(sources.close)
@@ -171,6 +172,7 @@ def _copy(dataset: Dataset) -> None:
 
 async def say_goodbye(app: web.Application) -> None:
     """Tell every client that the server stops."""
+    app[DOWNLOADS].stop()
     await asyncio.gather(*(session.close() for session in app[SESSIONS]))
     await app[PARKING].close()
 

@@ -106,7 +106,7 @@ class Downloads:
         self._studio = studio
         self._wait_s = wait_s
         self._stall_s = stall_s
-        self._open = 0
+        self._sending: set[asyncio.Transport] = set()
         # Not the pool of the sockets: a download takes whatever it is given and must not stand in their way.
         self._pool = ThreadPoolExecutor(THREADS, "download")
 
@@ -117,7 +117,12 @@ class Downloads:
     @property
     def open(self) -> int:
         """Downloads under way."""
-        return self._open
+        return len(self._sending)
+
+    def stop(self) -> None:
+        """Break off what is under way; a client takes it up again by a range, from the next server."""
+        for transport in self._sending:
+            transport.abort()
 
     async def wav(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/tracks/{id}/stream.wav?preset&intensity&bypass&format`, with byte ranges."""
@@ -225,7 +230,10 @@ class Downloads:
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        self._open += 1
+        transport = request.transport
+        if not isinstance(transport, asyncio.Transport):
+            return response  # hung up already
+        self._sending.add(transport)
         with closing(blocks()) as source:
             try:
                 while (block := await in_thread(self._pool, next, source, None)) is not None:
@@ -241,10 +249,9 @@ class Downloads:
             else:
                 return response
             finally:
-                self._open -= 1
+                self._sending.discard(transport)
         # The status has been sent; that the body ends early is all that can still be said.
-        if request.transport is not None:
-            request.transport.abort()
+        transport.abort()
         return response
 
 

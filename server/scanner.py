@@ -1,7 +1,7 @@
 """The library scan behind a running server: first every file is listed, then what is new is measured.
 
-Measuring is patient: its threads have the lowest priority, and they rest while any stream is filling
-its buffer. What a scan does with a file is `auralis_core.library`'s.
+Measuring is patient: it is done by processes of the lowest priority, which rest while any stream is
+filling its buffer. What a scan does with a file is `auralis_core.library`'s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from auralis_core.dataset import Dataset
 from auralis_core.library import scan
 
 from .config import ServerConfig
-from .sources import Sources, step_back
+from .sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class _Stopped(Exception):
 
 
 class Scanner:
-    """One scan in a thread of its own.
+    """Scans of the library, one at a time, in a thread of their own.
 
     Parameters
     ----------
@@ -49,16 +49,23 @@ class Scanner:
         self._sources = sources
         self._calm = calm
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> bool:
+        """Scan, unless a scan is running; whether one was begun."""
+        if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+            return False
         self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
         self._thread.start()
+        return True
 
     def close(self) -> None:
         """Stop; what was finished is stored."""
         self._stop.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
-        step_back()
         config = self._config
         try:
             for analyse in (False, True):
@@ -87,8 +94,6 @@ class Scanner:
             raise _Stopped
 
     def _measure(self, path: str, cancelled: Callable[[], bool]) -> Fingerprint:
-        step_back()
-
         def rest_or_stop() -> bool:
             while not self._calm.wait(REST_S):
                 self._look_up(0, 0, path)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +21,8 @@ from typing import Protocol
 
 from auralis_core import AuralisError, Fingerprint, GeneratorError, SidecarError, sidecar
 from auralis_core.dataset import Dataset, Track
-from auralis_core.fingerprint import measure
 
+from .analyst import Analysts
 from .breaker import Breaker
 from .config import RemoteConfig
 from .protocol import SourceRow
@@ -171,14 +169,16 @@ class LocalMaker:
     breaker: Breaker | None = None
 
     def __init__(self) -> None:
-        self.pool: Executor = ThreadPoolExecutor(1, "analysis", initializer=step_back)
+        self._analysts = Analysts()
+        self.pool: Executor = ThreadPoolExecutor(1, "analysis")
 
     def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
-        return measure(path, deadline_s=budget_s, cancelled=cancelled).fingerprint
+        return self._analysts.measure(path, budget_s, cancelled)
 
     def close(self) -> None:
-        """Let the thread end; nothing may be waiting for it."""
+        """Let thread and children end; nothing may be waiting for them."""
         self.pool.shutdown(wait=True, cancel_futures=True)
+        self._analysts.close()
 
 
 class RemoteMaker:
@@ -200,12 +200,6 @@ class RemoteMaker:
         """Cut the connections; nothing may be waiting for an answer."""
         self._remote.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
-
-
-def step_back() -> None:
-    """Put the calling thread behind all others of this machine that want the processor."""
-    if sys.platform == "linux":  # elsewhere priorities belong to processes
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
 class _NoAnswer(Exception):

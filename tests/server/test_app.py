@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,8 @@ from auralis_server import app as app_module
 from auralis_server.app import running
 from auralis_server.client import Client
 from auralis_server.config import ServerConfig
-from auralis_server.protocol import AudioStreamEnd, PlayEnhanced
+from auralis_server.protocol import AudioStreamEnd, Error, PlayEnhanced
+from auralis_server.scanner import Scanner
 from serving import RATE, Library, music
 
 import auralis_core as ac
@@ -203,6 +205,56 @@ async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: 
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_process_in_the_middle_of_everything_stops_within_ten_seconds(library: Library) -> None:
+    """A scan measures, a socket plays, and a download's client takes nothing."""
+    tracks = [library.add(f"{i}.flac", music(60, seed=i)) for i in range(4)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SERVE, str(library.folder), str(library.db)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            address = (await process.stdout.readline()).decode().split()[-1]
+            host, _, port = address.removeprefix("http://").rpartition(":")
+            async with Client.connect(address) as client:
+                await client.request(PlayEnhanced(track_id=tracks[0].id))
+                await client.frame()
+                reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+                path = f"/api/tracks/{tracks[1].id}/stream.wav?bypass=1"
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert await reader.readexactly(12) == b"HTTP/1.1 200"
+                process.send_signal(signal.SIGTERM)
+                assert (await client.event(Error)).code == "shutting_down"
+        async with asyncio.timeout(10):  # the promise
+            _, errors = await process.communicate()
+        writer.transport.abort()
+        assert process.returncode == 0
+        assert b"Traceback" not in errors
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_port_is_bound_before_the_scan_begins(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    begin, answered = Scanner.start, []
+
+    def start(scanner: Scanner) -> bool:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        answered.append(True)
+        return begin(scanner)
+
+    monkeypatch.setattr(Scanner, "start", start)
+    async with running(library.config(scan=True, port=port)):
+        assert answered == [True]
 
 
 @pytest.mark.parametrize("bad", [{"sources": ("oracle",)}, {"port": 70_000}])

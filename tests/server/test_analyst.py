@@ -1,0 +1,112 @@
+"""Measuring in a child process: the same numbers, the same errors, and no child outlives its use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from auralis_server.analyst import Analysts
+from serving import Library, music
+
+import auralis_core as ac
+
+
+def children() -> set[int]:
+    """Processes this one has started."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+@pytest.fixture
+def analysts() -> Iterator[Analysts]:
+    before = children()
+    analysts = Analysts()
+    yield analysts
+    analysts.close()
+    assert children() <= before
+
+
+def test_child_measures_what_this_process_would(analysts: Analysts, library: Library) -> None:
+    paths = [library.write(f"{i}.flac", music(2, seed=i)) for i in range(2)]
+    before = children()
+    for path in paths:
+        assert analysts.measure(path) == ac.fingerprint(path)
+    assert len(children() - before) == 1  # and is kept
+
+
+def test_two_threads_have_a_child_each(analysts: Analysts, library: Library) -> None:
+    paths = [library.write(f"{i}.flac", music(20, seed=i)) for i in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(analysts.measure, paths))
+    assert found == [ac.fingerprint(path) for path in paths]
+
+
+def test_bad_file_is_the_same_error(analysts: Analysts, library: Library) -> None:
+    path = library.folder / "bad.flac"
+    path.write_bytes(b"fLaC")
+    with pytest.raises(ac.AudioReadError) as here:
+        ac.fingerprint(path)
+    with pytest.raises(ac.AudioReadError) as there:
+        analysts.measure(path)
+    assert str(there.value) == str(here.value)
+    with pytest.raises(ac.AudioReadError):
+        analysts.measure(library.folder / "gone.flac")
+
+
+def test_cancelling_ends_the_child(analysts: Analysts, library: Library) -> None:
+    path = library.write("long.wav", music(150, channels=1))
+    before = children()
+    with pytest.raises(ac.FingerprintError, match="cancelled"):
+        analysts.measure(path, cancelled=lambda: True)
+    assert children() <= before
+
+
+def test_child_stands_still_while_it_is_not_answered(analysts: Analysts, library: Library) -> None:
+    path = library.write("long.wav", music(150, channels=1))
+    go, asked = threading.Event(), threading.Event()
+
+    def cancelled() -> bool:
+        asked.set()
+        assert go.wait(20)
+        return False
+
+    before = children()
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(analysts.measure, path, None, cancelled)
+        assert asked.wait(20)
+        (child,) = children() - before
+
+        def ticks() -> list[str]:
+            return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13]
+
+        used = ticks()
+        for _ in range(50):
+            assert ticks() == used
+        go.set()
+        assert result.result(20) == ac.fingerprint(path)
+
+
+def test_child_that_dies_is_an_error_of_the_file_and_replaced(analysts: Analysts, library: Library) -> None:
+    path = library.write("long.wav", music(150, channels=1))
+    before = children()
+
+    def kill() -> bool:
+        for child in children() - before:
+            os.kill(child, signal.SIGKILL)
+        return False
+
+    with pytest.raises(ac.FingerprintError, match="died"):
+        analysts.measure(path, cancelled=kill)
+    assert analysts.measure(path) == ac.fingerprint(path)
+
+
+def test_nothing_is_measured_after_close(library: Library) -> None:
+    analysts = Analysts()
+    analysts.close()
+    with pytest.raises(ac.FingerprintError):
+        analysts.measure(library.write("a.wav", music(1)))
