@@ -23,6 +23,7 @@ from .errors import AuralisError
 
 if TYPE_CHECKING:
     from .fingerprint import Measurement
+    from .schema import Fingerprint
 
 # Plain help and no pretty tracebacks: rich costs 60 ms at every start. No shell completion either.
 app = typer.Typer(
@@ -183,26 +184,44 @@ def master(
     print(f"  {done.realtime_factor:.0f} × real time")
 
 
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of music.", readable=False)]
+Jobs = Annotated[int | None, typer.Option(help="Files at once; by default one for each core.")]
+Cache = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder for the sidecars of read-only music.")
+]
+
+
 @app.command()
 def scan(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of music.", readable=False)],
-    db: Database,
-    jobs: Annotated[int | None, typer.Option(help="Files at once; by default one for each core.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the sidecars of read-only music.")
-    ] = None,
-    as_json: AsJson = False,
+    folders: Folders, db: Database, jobs: Jobs = None, cache: Cache = None, as_json: AsJson = False
 ) -> None:
     """Take folders into the library, measuring only what is not known yet.
 
     Files that cannot be read are listed with their reason; the scan itself has then still succeeded.
     """
+    take_in(folders, db, jobs, cache, as_json)
+
+
+def take_in(
+    folders: list[Path],
+    db: Path,
+    jobs: int | None,
+    cache: Path | None,
+    as_json: bool,
+    measure: Callable[[str, Callable[[], bool]], Fingerprint] | None = None,
+    measured_by: str = "local",
+) -> None:
+    """What `scan` does, with whoever measures."""
     from .dataset import Dataset
     from .library import scan as scan_folders
 
     with Dataset(db, "restore") as dataset, _progress(not as_json, "scanning") as step:
         report = scan_folders(
-            folders, dataset, jobs, progress=lambda done, total, _: step(done, total), cache=cache
+            *(folders, dataset, jobs),
+            progress=lambda done, total, _: step(done, total),
+            cache=cache,
+            measure=measure,
+            measured_by=measured_by,
         )
     if as_json:
         print(_json(report.to_dict()))

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralis_core.cli import AsJson, app, error, run
+from auralis_core.cli import AsJson, Cache, Database, Folders, Jobs, app, error, run, take_in
 from auralis_core.cli import bench as benches
 
 if TYPE_CHECKING:
+    from .config import RemoteConfig
     from .load import Load
 
 Music = Annotated[
     Path | None,
     typer.Argument(metavar="[DIR]", help="Music to play, by default synthesised.", readable=False),
 ]
-
-if TYPE_CHECKING:
-    from .config import RemoteConfig
-
 
 RemoteTargets = Annotated[
     str | None, typer.Option("--remote", metavar="HOST:PORT,…", help="Workers that measure for this machine.")
@@ -137,6 +134,48 @@ def worker(
     work_until_stopped(config)
 
 
+@app.command()  # in the place of the core's, which knows no other machines
+def scan(
+    folders: Folders,
+    db: Database,
+    jobs: Jobs = None,
+    cache: Cache = None,
+    remote: RemoteTargets = None,
+    remote_token: RemoteToken = None,
+    remote_token_file: RemoteTokenFile = None,
+    remote_ca: RemoteCa = None,
+    remote_shared: RemoteShared = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="A Dask cluster that sees the same files.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take folders into the library, measuring only what is not known yet.
+
+    Files that cannot be read are listed with their reason; the scan itself has then still succeeded.
+    With --remote or --cluster other machines measure; files are read here unless they share them.
+    """
+    if remote is not None and cluster is not None:
+        raise ValueError("--remote and --cluster exclude each other")
+    workers = _remote(remote, _token(remote_token, remote_token_file), remote_ca, remote_shared)
+    from .spread import FleetLost, over_cluster, over_workers
+
+    if cluster is not None:
+        _need_dask()
+        reached = over_cluster(cluster)
+    elif workers is not None:
+        reached = over_workers(workers)
+    else:
+        take_in(folders, db, jobs, cache, as_json)
+        return
+    try:
+        with reached as spread:
+            take_in(folders, db, jobs or spread.jobs, cache, as_json, spread.measure, spread.name)
+    except FleetLost as e:
+        error(f"{e}; what was measured is kept, scan again to go on")
+        raise typer.Exit(1) from None
+
+
 def _remote(
     targets: str | None, token: str | None, ca: Path | None, shared: Path | None
 ) -> RemoteConfig | None:
@@ -157,6 +196,14 @@ def _need_grpc(command: str) -> None:
         from grpc_reflection.v1alpha import reflection  # noqa: F401
     except ImportError:
         error(f"{command} needs gRPC: pip install 'auralis-core[remote]'")
+        raise typer.Exit(1) from None
+
+
+def _need_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        error("--cluster needs Dask: pip install 'auralis-core[cluster]'")
         raise typer.Exit(1) from None
 
 

@@ -29,12 +29,15 @@ class RemoteConfig:
         Certificates (PEM) that may sign the workers'; turns TLS on.
     shared : Path, optional
         Folder that the workers see as their root: files below it are named instead of sent.
+    wait_s : float
+        How long a scan waits for any worker to be there.
     """
 
     targets: str
     token: str | None = None
     ca: bytes | None = None
     shared: Path | None = None
+    wait_s: float = 20.0
 
     def __post_init__(self) -> None:
         names = [name.strip() for name in self.targets.split(",")]

@@ -15,10 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from auralis_core import (
     FINGERPRINT_VERSION,
@@ -53,7 +55,6 @@ _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
         "healthCheckConfig": {"serviceName": codec.SERVICE},
-        "methodConfig": [{"name": [{}], "waitForReady": False}],
     }
 )
 
@@ -84,6 +85,7 @@ class Remote:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._closed = False
+        self._met = False  # whether a worker was there when last asked
 
     def measure(
         self, path: str | os.PathLike[str], *, deadline_s: float, cancelled: Callable[[], bool]
@@ -135,9 +137,11 @@ class Remote:
                 return self._try(path, end, cancelled)
             except _Again as e:
                 tries += not e.busy
+                self._met = e.busy
                 if (e.busy and not self._patient) or tries == TRIES or time.monotonic() + pause >= end:
                     raise GeneratorError(e.message, path) from e
-                log.warning("%s: %s; asking again", path, e.message)
+                level = logging.DEBUG if e.busy else logging.WARNING
+                log.log(level, "%s: %s; asking again", path, e.message)
                 if e.busy:
                     _wait(pause, cancelled)
                     pause = min(2 * pause, PAUSE_S[1])
@@ -152,6 +156,9 @@ class Remote:
 
     def _try(self, path: str, end: float, cancelled: Callable[[], bool]) -> Fingerprint:
         stub = self._stub()
+        if self._patient and not self._met:
+            self._await_worker(end, cancelled)
+            self._met = True
         with AudioReader(path) as reader:
             shape = (reader.frames, reader.sample_rate, reader.channels)
             name = self._name(path)
@@ -172,6 +179,14 @@ class Remote:
                 raise
             finally:
                 sending.finish()
+
+    def _await_worker(self, end: float, cancelled: Callable[[], bool]) -> None:
+        """Wait until some worker is there; a fleet that is gone for good is found out before the deadline."""
+        assert self._channel is not None
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)
+        start = partial(stub.Check.future, wait_for_ready=True)
+        request = health_pb2.HealthCheckRequest(service=codec.SERVICE)
+        self._finish(start, request, min(end, time.monotonic() + self._config.wait_s), cancelled)
 
     def _name(self, path: str) -> str | None:
         """What the workers call the file, if they see it."""
@@ -195,22 +210,8 @@ class Remote:
         end: float,
         cancelled: Callable[[], bool],
     ) -> Fingerprint:
-        """Make one call, wait for it as long as anybody does, and believe only what can be true."""
-        left = max(end - time.monotonic(), 1e-3)
-        call = start(request, timeout=left, metadata=self._metadata, wait_for_ready=self._patient)
-        try:
-            while True:
-                with contextlib.suppress(grpc.FutureTimeoutError):
-                    message = call.result(timeout=LOOK_S)
-                    break
-                if cancelled():
-                    raise GeneratorError("nobody waits any more")
-        except grpc.FutureCancelledError:
-            raise GeneratorError("the connections are closed") from None
-        except grpc.RpcError as e:
-            raise _typed(e.code(), e.details() or "") from e
-        finally:
-            call.cancel()
+        """Have one track measured, and believe only what can be true."""
+        message: pb.Fingerprint = self._finish(start, request, end, cancelled)
         if message.version != FINGERPRINT_VERSION:
             raise GeneratorError(f"answered fingerprint version {message.version}, not {FINGERPRINT_VERSION}")
         try:
@@ -220,6 +221,28 @@ class Remote:
         if (fp.frames, fp.sample_rate, fp.channels) != shape:
             raise GeneratorError(f"answered for {fp.frames} frames of {fp.sample_rate} Hz × {fp.channels}")
         return fp
+
+    def _finish(
+        self, start: Callable[..., Any], request: object, end: float, cancelled: Callable[[], bool]
+    ) -> Any:
+        """Make one call and wait for it as long as anybody does."""
+        left = max(end - time.monotonic(), 1e-3)
+        try:
+            call = start(request, timeout=left, metadata=self._metadata)
+        except ValueError as e:  # what gRPC says of a channel closed meanwhile
+            raise GeneratorError("the connections are closed") from e
+        try:
+            while True:
+                with contextlib.suppress(grpc.FutureTimeoutError):
+                    return call.result(timeout=LOOK_S)
+                if cancelled():
+                    raise GeneratorError("nobody waits any more")
+        except grpc.FutureCancelledError:
+            raise GeneratorError("the connections are closed") from None
+        except grpc.RpcError as e:
+            raise _typed(e.code(), e.details() or "") from e
+        finally:
+            call.cancel()
 
 
 class _Unread(GeneratorError):

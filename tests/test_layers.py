@@ -101,6 +101,7 @@ SERVER = {
     "worker": "rpc threads",
     "remote": "config rpc",
     "breaker": "",
+    "spread": "breaker config remote",
     "analyst": "",
     "sources": "analyst breaker config protocol remote threads",
     "studio": "protocol sources",
@@ -115,7 +116,7 @@ SERVER = {
     "bench": "binary client load protocol",
     "metrics": "studio",
     "app": "config http_stream lag metrics parking protocol scanner security session sources studio",
-    "cli": "app bench config demo load worker",
+    "cli": "app bench config demo load spread worker",
     "__main__": "cli",
 }
 
@@ -131,6 +132,7 @@ OWNERS = {
     "sqlite3": {f"auralis_core/{name}.py" for name in ("copies", "database", "dataset", "migrations")},
     "msgspec": {"server/protocol.py"},
     "prometheus_client": {"server/metrics.py"},
+    "distributed": {"server/spread.py", "server/cli.py"},
     "grpc": {"server/worker.py", "server/remote.py"},
     "tinytag": {"auralis_core/library.py"},
 }

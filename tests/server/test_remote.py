@@ -22,7 +22,15 @@ from auralis_server.remote import Remote
 from auralis_server.rpc import codec
 from auralis_server.rpc import fingerprint_pb2 as pb
 
-from auralis_core import AudioReadError, Fingerprint, GeneratorError, fingerprint, fingerprint_array, sidecar
+from auralis_core import (
+    FINGERPRINT_VERSION,
+    AudioReadError,
+    Fingerprint,
+    GeneratorError,
+    fingerprint,
+    fingerprint_array,
+    sidecar,
+)
 from auralis_core.audio import AudioReader, write
 
 LIMIT_S = 20.0  # a hang is a failure, not a wait
@@ -160,7 +168,10 @@ def spoiled(path: Path, change: Callable[[pb.Fingerprint], object]) -> Callable[
     ("change", "why"),
     [
         (lambda m: m.Clear(), "version 0"),
-        (lambda m: setattr(m, "version", m.version + 1), "version 2, not 1"),
+        (
+            lambda m: setattr(m, "version", m.version + 1),
+            f"version {FINGERPRINT_VERSION + 1}, not {FINGERPRINT_VERSION}",
+        ),
         (lambda m: m.values.__setitem__(3, float("nan")), "nonsense"),
         (lambda m: m.values.__setitem__(7, 99.0), "nonsense"),
         (lambda m: m.values.pop(), "nonsense"),
