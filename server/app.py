@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -18,11 +19,13 @@ from auralis_core.dataset import Dataset, Track
 from auralis_core.features import simd
 
 from . import metrics, protocol, security
+from .admission import Admission
 from .config import ServerConfig
 from .http_stream import Downloads
 from .lag import LagProbe
 from .parking import Parking
 from .protocol import (
+    CapacityRow,
     DimensionRow,
     EngineRow,
     Error,
@@ -49,7 +52,7 @@ BACKUP_EVERY_S = 6 * 3600
 DRAIN_S = 5.0  # for handlers still running when the server stops
 
 #: Statuses of errors that the socket has in common with HTTP; the others are 400.
-ERROR_STATUS = {"unknown_track": 404, "unreadable": 404}
+ERROR_STATUS = {"unknown_track": 404, "unreadable": 404, "busy": 503}
 ERROR_HEADERS = ("Allow", "Content-Range", "Retry-After", "WWW-Authenticate")
 
 CONFIG = web.AppKey("config", ServerConfig)
@@ -137,7 +140,7 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
         budget_s=config.analysis_budget_s,
         remote=config.remote,
     )
-    studio = app[STUDIO] = Studio(dataset, sources, config.dirs)
+    studio = app[STUDIO] = Studio(dataset, sources, config.dirs, Admission(config.render_share))
     app[PARKING] = Parking(config.park_s)
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     lag = app[LAG] = LagProbe()
@@ -188,7 +191,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         kept = {name: e.headers[name] for name in ERROR_HEADERS if name in e.headers}
         return _failure(e.status, protocol.HTTP_ERRORS.get(e.status, "error"), e.reason, kept)
     except ProtocolError as e:
-        return _failure(ERROR_STATUS.get(e.code, 400), e.code, e.message)
+        wait = {} if e.retry_after_ms is None else {"Retry-After": str(-(-e.retry_after_ms // 1000))}
+        return _failure(ERROR_STATUS.get(e.code, 400), e.code, e.message, wait)
     except DatasetError as e:
         log.error("%s %s: %s", request.method, request.path, e)
         return _failure(503, protocol.HTTP_ERRORS[503], "the database does not answer")
@@ -290,6 +294,7 @@ async def show_status(request: web.Request) -> web.Response:
             sources=studio.sources.rows(),
             streams=studio.streams,
             loop=LoopRow(lag.quantile_ms(0.5), lag.quantile_ms(0.99)),
+            capacity=_capacity(studio.admission),
             database=studio.dataset.mode,
             library=LibraryRow(tracks=counts.tracks, fingerprinted=counts.fingerprinted),
         )
@@ -322,6 +327,11 @@ def _row(track: Track) -> TrackRow:
         channels=track.channels,
         fingerprint=track.status,
     )
+
+
+def _capacity(admission: Admission) -> CapacityRow:
+    fits, cost = admission.capacity, admission.cost
+    return CapacityRow(int(fits) if math.isfinite(fits) else None, 1000 * cost or None, admission.refused)
 
 
 def _number(request: web.Request, name: str, default: int, low: int, high: int) -> int:

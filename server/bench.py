@@ -162,7 +162,7 @@ async def streams(
         tracks = await asyncio.to_thread(_stock, Path(scratch) / "music", folder, (".flac",))
         db = Path(scratch) / "auralis.db"
         ids = await asyncio.to_thread(_measured, db, tracks)
-        async with serving(tracks[0].parent, db, scan=False) as server:
+        async with serving(tracks[0].parent, db, scan=False, render_share=1e9) as server:
             idle = server.rss_kb()
             best: tuple[int, float, float, float] | None = None
             good, bad, trial = 0, most + 1, min(32, most)

@@ -29,6 +29,7 @@ class RequestError(Exception):
     def __init__(self, error: Error) -> None:
         super().__init__(f"{error.code}: {error.message}")
         self.code, self.message = error.code, error.message
+        self.retry_after_ms = error.retry_after_ms
 
 
 class Client:

@@ -83,6 +83,8 @@ class ServerConfig:
         A socket that accepts no byte for this many seconds is closed.
     analysis_budget_s : float
         Longest time spent on finding one fingerprint.
+    render_share : float
+        Part of every core that streams may take; listeners beyond that are told to come back later.
     measure_wait_s : float
         How long `stream.wav` and `stream.flac` of a track without a fingerprint may wait for one.
     """
@@ -101,6 +103,7 @@ class ServerConfig:
     park_s: float = 60.0
     stall_s: float = 60.0
     analysis_budget_s: float = 60.0
+    render_share: float = 0.8
     measure_wait_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -109,6 +112,8 @@ class ServerConfig:
             raise ValueError(f"sources: unknown {', '.join(unknown)}; known are {', '.join(SOURCES)}")
         if ("remote" in self.sources) != (self.remote is not None):
             raise ValueError("sources: remote is one of them exactly when there are workers to ask")
+        if not self.render_share > 0:
+            raise ValueError(f"render_share: {self.render_share} is not positive")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: {self.port} is not in 0…65535")
 

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -49,6 +50,10 @@ log = logging.getLogger(__name__)
 #: Sample formats by the name in the query.
 FORMATS = {"s16": "PCM_16", "s24": "PCM_24", "f32": "FLOAT"}
 THREADS = 2
+#: Beside others that want the processor a download gets this far at once and goes on this much faster
+#: than it is heard.
+HEAD_START_S, FASTEST = 10.0, 2.0
+REST_S = 0.1
 _RANGE = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
 
 
@@ -174,6 +179,7 @@ class Downloads:
             raise web.HTTPBadRequest(reason="bypass must be 0 or 1")
         bypass = query.get("bypass") == "1"
 
+        self._studio.admission.admit(self._studio.streams)
         track, path, found = await in_thread(self._pool, self._look_up, int(request.match_info["id"]), bypass)
         wanted = f"preset={preset}; intensity={intensity:g}"
         if bypass:
@@ -234,11 +240,17 @@ class Downloads:
         if not isinstance(transport, asyncio.Transport):
             return response  # hung up already
         self._sending.add(transport)
+        self._studio.streams += 1
+        began, made_s, block_s = time.monotonic(), 0.0, BLOCK / choice.track.sample_rate
         with closing(blocks()) as source:
             try:
-                while (block := await in_thread(self._pool, next, source, None)) is not None:
+                work = self._studio.admission.measured
+                while (block := await in_thread(self._pool, work, next, source, None)) is not None:
                     async with asyncio.timeout(self._stall_s):
                         await response.write(block)
+                    made_s += block_s
+                    self._studio.admission.delivered(block_s)
+                    await self._give_way(made_s - HEAD_START_S - FASTEST * (time.monotonic() - began))
                 await response.write_eof()
             except AuralisError as e:
                 log.error("download of track %d broke off: %s", choice.track.id, e)
@@ -250,9 +262,16 @@ class Downloads:
                 return response
             finally:
                 self._sending.discard(transport)
+                self._studio.streams -= 1
         # The status has been sent; that the body ends early is all that can still be said.
         transport.abort()
         return response
+
+    async def _give_way(self, ahead_s: float) -> None:
+        """Slow down while other streams need the processor and this one has more than it plays."""
+        while ahead_s > 0 and not self._studio.calm.is_set():
+            await asyncio.sleep(REST_S)
+            ahead_s -= FASTEST * REST_S
 
 
 def _flac(reader: AudioReader, choice: Choice) -> Generator[bytes, None, None]:

@@ -177,8 +177,8 @@ class Reply:
             self._outbox.say(Ok() if answer is None else answer, self._id)
         self.given = True
 
-    def error(self, code: str, message: str) -> None:
+    def error(self, code: str, message: str, retry_after_ms: int | None = None) -> None:
         """Say why the request was not obeyed."""
         if not self.given:
-            self._outbox.say(Error(code, message), self._id)
+            self._outbox.say(Error(code, message, retry_after_ms), self._id)
         self.given = True

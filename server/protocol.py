@@ -32,6 +32,7 @@ ERRORS = {
     "not_resumable": "no stream waits under this number and token",
     "no_next": "nothing follows in the queue",
     "unreadable": "the audio file is missing, damaged, changed or outside the library",
+    "busy": "the server carries as many streams as it can",
     "shutting_down": "the server is stopping",
     "internal": "the server failed; its log has the detail",
 }
@@ -61,12 +62,17 @@ class ProtocolError(Exception):
         One line for a person; never a path.
     id : int, optional
         The request it answers.
+    retry_after_ms : int, optional
+        When the same may succeed.
     """
 
-    def __init__(self, code: str, message: str, id: int | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, id: int | None = None, retry_after_ms: int | None = None
+    ) -> None:
         super().__init__(f"{code}: {message}")
         assert code in ERRORS
         self.code, self.message, self.id = code, message, id
+        self.retry_after_ms = retry_after_ms
 
 
 def _within(name: str, value: float | None, low: float, high: float) -> None:
@@ -542,6 +548,14 @@ class LoopRow(Struct, frozen=True):
     lag_p99_ms: float
 
 
+class CapacityRow(Struct, frozen=True):
+    """How many streams fit, by what they cost; null before anything was measured."""
+
+    streams: int | None
+    cpu_ms_per_audio_s: float | None
+    refused: int
+
+
 class Status(Struct, frozen=True):
     """The answer of `/api/system/status`."""
 
@@ -550,6 +564,7 @@ class Status(Struct, frozen=True):
     sources: list[SourceRow]
     streams: int
     loop: LoopRow
+    capacity: CapacityRow
     database: str
     library: LibraryRow
 

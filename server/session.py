@@ -151,7 +151,7 @@ class Session:
         try:
             self._obey(command, reply)
         except ProtocolError as e:
-            reply.error(e.code, e.message)
+            reply.error(e.code, e.message, e.retry_after_ms)
 
     def _obey(self, command: Command, reply: Reply) -> None:
         match command:
@@ -216,6 +216,8 @@ class Session:
         return stream
 
     def _play(self, command: Play, reply: Reply) -> None:
+        if self._coming is None and self._playing is None:  # otherwise one takes the place of another
+            self._studio.admission.admit(self._studio.streams)
         if self._coming is not None:
             self._end(self._coming, "superseded")
         stream = self._coming = Stream(

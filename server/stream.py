@@ -407,9 +407,11 @@ class Stream:
         if delay != 0.0:
             await self._rest(delay)
             return
-        chunks = await in_thread(self._studio.pool, cutter.cut, allowed)
+        admission = self._studio.admission
+        chunks = await in_thread(self._studio.pool, admission.measured, cutter.cut, allowed)
         for chunk in chunks:
             self._outbox.audio(chunk)
+        admission.delivered((cutter.position - self._position) / self._programme.sample_rate)
         self._delivered += cutter.position - self._position
         self._position = cutter.position
         if now - self._recorded_at >= RECORD_S:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from auralis_core.dataset import Dataset, Track
 
+from .admission import Admission
 from .protocol import ProtocolError
 from .sources import Sources
 
@@ -28,10 +29,14 @@ class Studio:
     sources : Sources
     roots : iterable of Path
         Only regular files below these, links resolved, are ever opened.
+    admission : Admission
     """
 
-    def __init__(self, dataset: Dataset, sources: Sources, roots: Iterable[Path]) -> None:
+    def __init__(
+        self, dataset: Dataset, sources: Sources, roots: Iterable[Path], admission: Admission
+    ) -> None:
         self.dataset = dataset
+        self.admission = admission
         self.sources = sources
         self.roots = tuple(Path(root).resolve() for root in roots)
         # No more than run at once: one that waits for a core while it holds the GIL holds up the loop.

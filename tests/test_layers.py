@@ -104,7 +104,8 @@ SERVER = {
     "spread": "breaker config remote",
     "analyst": "",
     "sources": "analyst breaker config protocol remote threads",
-    "studio": "protocol sources",
+    "admission": "protocol",
+    "studio": "admission protocol sources",
     "upcoming": "part protocol studio threads",
     "stream": "binary cutter outbox pacing part programme protocol reports sources studio threads upcoming",
     "parking": "protocol stream threads",
@@ -115,7 +116,8 @@ SERVER = {
     "load": "binary protocol",
     "bench": "binary client load protocol",
     "metrics": "studio",
-    "app": "config http_stream lag metrics parking protocol scanner security session sources studio",
+    "app": "admission config http_stream lag metrics parking protocol scanner security session sources "
+    "studio",
     "cli": "app bench config demo load spread worker",
     "__main__": "cli",
 }
