@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from . import sidecar
 from .audio import probe
@@ -36,6 +36,10 @@ SUFFIXES = frozenset(
 
 Outcome = Literal["fingerprinted", "from_sidecar", "from_database", "pending"]
 Measure = Callable[[str, Callable[[], bool]], Fingerprint]
+T = TypeVar("T")
+
+#: How often a file tries for a database that another process keeps busy, `BUSY_S` seconds each time.
+PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class ScanReport:
     from_database: int = 0
     failed: list[Failure] = field(default_factory=list)
     removed: int = 0
+    sidecars_ignored: int = 0
     elapsed_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,7 +204,13 @@ def scan(
             # what waits is dropped, what is finished is already stored.
             stop.set()
             pool.shutdown(cancel_futures=True)
-    report.removed = _forget_lost(dataset, found)
+    report.sidecars_ignored = work.ignored.count
+    try:
+        report.removed = _patiently(_forget_lost, dataset, found)
+    except DatasetError as e:
+        if e.kind not in ("busy", "full"):
+            raise
+        log.warning("tracks whose files have gone were not forgotten: %s", e)
     report.failed.sort(key=lambda failure: failure.path)
     report.elapsed_s = time.monotonic() - began
     return report
@@ -226,6 +237,30 @@ def _forget_lost(dataset: Dataset, found: dict[str, list[str]]) -> int:
     return len(lost)
 
 
+def _patiently(do: Callable[..., T], *arguments: Any) -> T:
+    """Again if somebody else kept the database busy all the time that one attempt waits."""
+    for left in reversed(range(PATIENCE)):
+        try:
+            return do(*arguments)
+        except DatasetError as e:
+            if e.kind != "busy" or not left:
+                raise
+            log.info("%s; trying again", e)
+    raise AssertionError("unreachable")
+
+
+class _Counter:
+    """Counts from several threads."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What happens to one file, in a worker thread."""
@@ -236,14 +271,15 @@ class _Work:
     measure: Measure
     measured_by: str
     cancelled: Callable[[], bool]
+    ignored: _Counter = field(default_factory=_Counter)
 
     def file(self, path: str) -> Outcome | Failure:
         track: Track | None = None
         try:
-            track = self.dataset.find(path)
+            track = _patiently(self.dataset.find, path)
             stat = os.stat(path)
             if track is None or (track.size, track.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
-                track = self.dataset.put_track(describe(path))
+                track = _patiently(self.dataset.put_track, describe(path))
             if track.status == "failed":
                 return Failure(path, track.reason or "failed before")
             return self.fingerprint(track)
@@ -254,21 +290,27 @@ class _Work:
         except AuralisError as e:
             log.info("%s: %s", path, e.message)
             if track is not None and not self.cancelled():
-                self.dataset.put_failure(track.id, e.message)
+                self.remember(track, e.message)
             return Failure(path, e.message)
         except OSError as e:
             return Failure(path, e.strerror or "cannot be read")
 
+    def remember(self, track: Track, reason: str) -> None:
+        try:
+            _patiently(self.dataset.put_failure, track.id, reason)
+        except DatasetError as e:
+            log.warning("%s: its failure is not remembered: %s", track.path, e)
+
     def fingerprint(self, track: Track) -> Outcome:
-        if track.status == "ready":
-            self.write_back(track)
+        if track.status == "ready" and self.write_back(track):
             return "from_database"
         try:
             fingerprint = sidecar.read(track.path, self.cache)
-            self.dataset.put_fingerprint(track.id, fingerprint, "sidecar")
+            _patiently(self.dataset.put_fingerprint, track.id, fingerprint, "sidecar")
             return "from_sidecar"
         except SidecarError as e:
             if e.kind != "missing":
+                self.ignored.add()
                 level = logging.INFO if e.kind == "stale" else logging.WARNING
                 log.log(level, "%s: ignored: %s", e.path, e.message)
         if not self.analyse:
@@ -278,19 +320,25 @@ class _Work:
         if (source.size, source.mtime_ns) != (track.size, track.mtime_ns):
             raise AudioReadError("changed while it was being scanned", track.path)
         self.store_sidecar(track.path, fingerprint, source)
-        self.dataset.put_fingerprint(track.id, fingerprint, self.measured_by)
+        _patiently(self.dataset.put_fingerprint, track.id, fingerprint, self.measured_by)
         return "fingerprinted"
 
-    def write_back(self, track: Track) -> None:
-        """Give a known track the sidecar it lacks."""
-        places = [sidecar.path_for(track.path)]
-        if self.cache is not None:
-            places.append(sidecar.path_for(track.path, self.cache))
-        if any(place.exists() for place in places):
-            return
-        fingerprint = self.dataset.fingerprint(track.id)
+    def write_back(self, track: Track) -> bool:
+        """Give a known track the sidecar it lacks; False when the dataset's own copy is damaged."""
+        if sidecar.is_current(track.path, self.cache):
+            return True
+        try:
+            fingerprint = _patiently(self.dataset.fingerprint, track.id)
+        except DatasetError as e:
+            if e.kind != "damaged":
+                raise
+            log.warning("%s: ignored: %s", track.path, e.message)
+            return False
         if fingerprint is not None:
+            if sidecar.path_for(track.path).exists():
+                self.ignored.add()
             self.store_sidecar(track.path, fingerprint, sidecar.Source.of(track.path))
+        return True
 
     def store_sidecar(self, path: str, fingerprint: Fingerprint, source: sidecar.Source) -> None:
         try:

@@ -13,7 +13,9 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -47,12 +49,12 @@ class Source:
     def of(cls, audio: str | PathLike[str]) -> Source:
         """Identify the file at `audio`; raises `OSError`."""
         with open(audio, "rb") as f:
-            stat = os.fstat(f.fileno())
+            status = os.fstat(f.fileno())
             digest = hashlib.blake2b(f.read(_EDGE), digest_size=16)
-            f.seek(max(0, stat.st_size - _EDGE))
+            f.seek(max(0, status.st_size - _EDGE))
             digest.update(f.read(_EDGE))
-        digest.update(str(stat.st_size).encode())
-        return cls(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
+        digest.update(str(status.st_size).encode())
+        return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
 
 def path_for(audio: str | PathLike[str], cache: str | PathLike[str] | None = None) -> Path:
@@ -70,34 +72,44 @@ def read(audio: str | PathLike[str], cache: str | PathLike[str] | None = None) -
     ----------
     audio : path-like
     cache : path-like, optional
-        Looked in when there is no sidecar beside the audio.
+        Looked in when there is no valid sidecar beside the audio.
 
     Raises
     ------
     SidecarError
         With `kind` "missing", "stale" (other file or other version) or "damaged".
     """
-    path = path_for(audio)
     try:
-        raw = _load(path)
+        return _read(audio, path_for(audio))
     except SidecarError as e:
-        if cache is None or e.kind != "missing":
+        if cache is None:
             raise
-        path = path_for(audio, cache)
-        raw = _load(path)
-    body, mark, tail = raw.rpartition(_TAIL)
-    if not mark or tail.rstrip(b"\n") != b'%08x"}' % zlib.crc32(body):
-        raise SidecarError("the checksum does not match", path)
+        beside = e
     try:
-        data: dict[str, Any] = json.loads(body + b"}")
-        if data["format"] != FORMAT:
-            raise SidecarError(f"unknown format {data['format']!r}", path)
-        version, source = data["version"], data["source"]
-        stored = Source(source["size"], source["mtime_ns"], source["hash"])
-    except (ValueError, KeyError, TypeError) as e:
-        raise SidecarError(f"incomplete: {e!r}", path) from e
-    if version != FINGERPRINT_VERSION:
-        raise SidecarError(f"fingerprint version {version}, not {FINGERPRINT_VERSION}", path, "stale")
+        return _read(audio, path_for(audio, cache))
+    except SidecarError as e:
+        raise (e if beside.kind == "missing" else beside) from e
+
+
+def is_current(audio: str | PathLike[str], cache: str | PathLike[str] | None = None) -> bool:
+    """Whether a sidecar of this version, whole and of the file's size and time, is there.
+
+    Tells without opening the audio; only :func:`read` makes sure of its content.
+    """
+    places = [path_for(audio)] if cache is None else [path_for(audio), path_for(audio, cache)]
+    for place in places:
+        with suppress(SidecarError, OSError):
+            data, source = _parse(place)
+            status = os.stat(audio)
+            if (source.size, source.mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return bool(data["version"] == FINGERPRINT_VERSION)
+    return False
+
+
+def _read(audio: str | PathLike[str], path: Path) -> Fingerprint:
+    data, stored = _parse(path)
+    if data["version"] != FINGERPRINT_VERSION:
+        raise SidecarError(f"fingerprint version {data['version']}, not {FINGERPRINT_VERSION}", path, "stale")
     try:
         actual = Source.of(audio)
     except OSError as e:
@@ -106,19 +118,39 @@ def read(audio: str | PathLike[str], cache: str | PathLike[str] | None = None) -
         if getattr(actual, name) != then:
             raise SidecarError(f"the audio file has changed since ({name})", path, "stale")
     try:
-        return Fingerprint.from_dict({**data, **source, "dimensions": data, "extras": data})
+        return Fingerprint.from_dict({**data, **data["source"], "dimensions": data, "extras": data})
     except FingerprintError as e:
         raise SidecarError(e.message, path) from e
 
 
-def _load(path: Path) -> bytes:
+def _parse(path: Path) -> tuple[dict[str, Any], Source]:
+    """What the file at `path` says, and of which audio, once its check sum is right."""
+    body, mark, tail = _load(path).rpartition(_TAIL)
+    if not mark or tail.rstrip(b"\n") != b'%08x"}' % zlib.crc32(body):
+        raise SidecarError("the checksum does not match", path)
     try:
-        with open(path, "rb") as f:
+        data: dict[str, Any] = json.loads(body + b"}")
+        if data["format"] != FORMAT:
+            raise SidecarError(f"unknown format {data['format']!r}", path)
+        source = data["source"]
+        return {"version": None, **data}, Source(source["size"], source["mtime_ns"], source["hash"])
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise SidecarError(f"incomplete: {e!r}", path) from e
+
+
+def _load(path: Path) -> bytes:
+    """Up to `MAX_BYTES` of a regular file; a link or a pipe of that name is not opened, or not waited for."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with open(fd, "rb") as f:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise SidecarError("not a regular file", path)
             raw = f.read(MAX_BYTES + 1)
     except FileNotFoundError as e:
         raise SidecarError("there is no sidecar", path, "missing") from e
     except OSError as e:
-        raise SidecarError(f"cannot be read: {e.strerror}", path) from e
+        reason = "is a symbolic link" if e.errno == errno.ELOOP else f"cannot be read: {e.strerror}"
+        raise SidecarError(reason, path) from e
     if len(raw) > MAX_BYTES:
         raise SidecarError(f"larger than {MAX_BYTES} bytes", path)
     return raw
@@ -196,7 +228,8 @@ def _encode(fingerprint: Fingerprint, source: Source) -> bytes:
 def _store(path: Path, raw: bytes) -> None:
     target = Replacement(path)
     try:
-        os.write(target.fd, raw)
+        with open(target.fd, "wb", closefd=False) as f:  # all of it, or an error
+            f.write(raw)
         target.commit()
     finally:
         target.discard()

@@ -1,12 +1,14 @@
-"""Ways to break a database from outside: other processes, small disks, damaged bytes."""
+"""Ways to break what is stored from outside: other processes and users, small disks, damaged bytes."""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,15 +30,15 @@ sys.stdin.read()
 
 
 @contextmanager
-def held(path: Path, *statements: str) -> Iterator[None]:
-    """Another process that has run these statements on the database and waits."""
+def held(path: Path, *statements: str) -> Iterator[Callable[[], object]]:
+    """Another process that has run these statements on the database and waits; gives what ends it."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLD, path, *statements], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        yield
+        yield process.kill
     finally:
         process.communicate()
 
@@ -52,6 +54,30 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder every user may reach and write, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="auralis-test-"))
+    folder.chmod(0o777)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's rights, if this is root; what is imported must have been imported before."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def fill_up(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from faults import as_nobody, public_folder
 
 import auralis_core
 from auralis_core import DIMENSIONS, cli
@@ -431,15 +433,20 @@ def test_closed_pipe_is_no_traceback(song: Path) -> None:
     assert (r.returncode, r.stderr) == (1, "")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_unreadable_file_is_an_error_line_and_the_others_come(auralis, song: Path, tmp_path: Path) -> None:
-    locked = tmp_path / "locked.wav"
-    locked.write_bytes(song.read_bytes())
-    locked.chmod(0)
-    done = auralis("fingerprint", song, locked, song, "--json")
+def test_unreadable_file_is_an_error_line_and_the_others_come(auralis, song: Path) -> None:
+    with public_folder() as folder:
+        names = ("first.wav", "locked.wav", "last.wav")
+        for name in names:
+            shutil.copy(song, folder / name)
+        (folder / "locked.wav").chmod(0)
+        auralis("fingerprint", song)  # what it imports, before the rights are gone
+        with as_nobody():
+            done = auralis(
+                "fingerprint", *(folder / f"{n}.wav" for n in ("first", "locked", "last")), "--json"
+            )
     assert done.code == 1
-    assert len(done.objects) == 2
-    assert "Permission denied" in done.err
+    assert [Path(o["path"]).stem for o in done.objects] == ["first", "last"]
+    assert re.fullmatch(r"auralis: \S+/locked\.wav: Permission denied\n", done.err)
 
 
 def test_backup_copies_beside_or_where_told(auralis, song: Path, tmp_path: Path) -> None:

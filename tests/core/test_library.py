@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
+import sqlite3
+import subprocess
+import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import as_nobody, held, public_folder
 
-from auralis_core import AudioReadError, DatasetError, Fingerprint, sidecar
+from auralis_core import AudioReadError, DatasetError, Fingerprint, database, library, sidecar
 from auralis_core.audio import probe, write
 from auralis_core.dataset import Dataset
 from auralis_core.library import Failure, ScanReport, describe, find, scan
@@ -304,3 +311,179 @@ def test_report_is_the_contracts_object(music: Path, db: Dataset, generator: Gen
     assert data["failed"] == [{"path": str(music / "empty.wav"), "reason": "the file is empty"}]
     assert Failure(**data["failed"][0])
     assert probe(music / "one.wav").frames == SR // 2
+
+
+FAULTS: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:200]),
+    "empty": lambda p: p.write_bytes(b""),
+    "foreign": lambda p: p.write_text(json.dumps({"lufs": -14.0})),
+    "nan": lambda p: forge(p, lufs=float("nan")),
+    "out of range": lambda p: forge(p, crest_db=99.0),
+    "other version": lambda p: forge(p, version=0),
+    "huge": lambda p: p.write_bytes(p.read_bytes() * 10_000),
+    "link": lambda p: p.symlink_to(p.rename(p.with_suffix(".elsewhere"))),
+    "pipe": lambda p: (p.unlink(), os.mkfifo(p)),
+}
+
+
+def forge(path: Path, **changes: object) -> None:
+    data = json.loads(path.read_bytes())
+    del data["crc32"]
+    body = json.dumps({**data, **changes}, separators=(",", ":")).encode()[:-1]
+    path.write_bytes(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
+
+
+def test_scan_over_bad_sidecars_measures_exactly_those_again(
+    tmp_path: Path, generator: Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "music"
+    for n in range(3):
+        tone(root / f"good {n}.wav", hz=300 + n)
+    for n, name in enumerate(FAULTS):
+        tone(root / f"{name}.wav", hz=400 + n)
+    with Dataset(tmp_path / "one.db") as db:
+        scan([root], db, measure=generator)
+    for name, spoil in FAULTS.items():
+        spoil(root / f"{name}.wav.25d")
+    generator.asked.clear()
+    with Dataset(tmp_path / "two.db") as db:
+        report = scan([root], db, measure=generator)
+        assert tally(report) == (12, len(FAULTS), 3, 0, 0)
+        assert report.sidecars_ignored == len(FAULTS)
+        assert sorted(generator.asked) == sorted(f"{name}.wav" for name in FAULTS)
+    assert len([r for r in caplog.records if "ignored" in r.getMessage()]) >= len(FAULTS) - 1  # stale: INFO
+    with Dataset(tmp_path / "three.db") as db:
+        assert tally(scan([root], db, measure=generator)) == (12, 0, 12, 0, 0)
+
+
+def test_scan_of_known_tracks_repairs_bad_sidecars_from_the_database(
+    tmp_path: Path, generator: Generator
+) -> None:
+    root = tmp_path / "music"
+    for n, name in enumerate(FAULTS):
+        tone(root / f"{name}.wav", hz=400 + n)
+    with Dataset(tmp_path / "one.db") as db:
+        scan([root], db, measure=generator)
+        for name, spoil in FAULTS.items():
+            spoil(root / f"{name}.wav.25d")
+        report = scan([root], db, measure=generator)
+        assert tally(report) == (len(FAULTS), 0, 0, len(FAULTS), 0)
+        # A number out of range behind a good check sum is found by who reads it, not by a scan.
+        unseen = {"nan", "out of range"}
+        assert report.sidecars_ignored == len(FAULTS) - len(unseen)
+        for name in set(FAULTS) - unseen:
+            path = root / f"{name}.wav"
+            assert sidecar.read(path) == db.fingerprint(db.find(path).id)
+
+
+def test_scan_fingerprint_damaged_in_the_database_comes_from_its_sidecar(
+    music: Path, db: Dataset, generator: Generator
+) -> None:
+    scan([music], db, measure=generator)
+    path = music / "one.wav"
+    id, fp = db.find(path).id, sidecar.read(path)
+    connection = sqlite3.connect(db.path)
+    with connection:
+        connection.execute("UPDATE fingerprints SET lufs = -1.5 WHERE track_id = ?", (id,))
+    connection.close()
+    with pytest.raises(DatasetError):
+        db.fingerprint(id)
+    db.close()
+    with Dataset(db.path) as again:
+        assert tally(scan([music], again, measure=generator)) == (4, 0, 1, 3, 0)
+        assert again.fingerprint(id) == fp
+
+
+def test_scan_waits_for_a_busy_database_and_loses_no_file(
+    music: Path,
+    db: Dataset,
+    generator: Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.02)
+    db.close()
+    tries = threading.Event()
+
+    class Knocking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "trying again" in record.getMessage():
+                tries.set()
+
+    handler, log = Knocking(), logging.getLogger("auralis_core.library")
+    caplog.set_level(logging.INFO, log.name)
+    log.addHandler(handler)
+    monkeypatch.setattr(library, "PATIENCE", 1000)
+    try:
+        with Dataset(db.path) as patient, held(db.path, "BEGIN IMMEDIATE") as release:
+            threading.Thread(target=lambda: (tries.wait(), release())).start()
+            assert tally(scan([music], patient, measure=generator)) == (4, 4, 0, 0, 0)
+    finally:
+        log.removeHandler(handler)
+    assert len(generator.asked) == 4
+
+
+def test_scan_of_a_database_that_stays_busy_fails_each_file_and_keeps_its_sidecar(
+    music: Path, db: Dataset, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.01)
+    scan([music], db, analyse=False, measure=generator)
+    db.close()
+    (music / "one.wav").unlink()
+    with Dataset(db.path) as busy, held(db.path, "BEGIN IMMEDIATE"):
+        report = scan([music], busy, measure=generator)
+        assert tally(report) == (3, 0, 0, 0, 3)
+        assert all("locked" in failure.reason for failure in report.failed)
+    with Dataset(db.path) as free:  # what was measured is in the sidecars
+        report = scan([music], free, measure=generator)
+        assert (tally(report), report.removed) == ((3, 0, 3, 0, 0), 1)
+
+
+SCANNER = """
+import sys
+from auralis_core.dataset import Dataset
+from auralis_core.library import scan
+with Dataset(sys.argv[2]) as db:
+    scan([sys.argv[1]], db, jobs=2, progress=lambda done, total, path: print(path, flush=True))
+"""
+
+
+def test_scan_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    root, path = tmp_path / "music", tmp_path / "a.db"
+    for n in range(24):
+        tone(root / f"{n // 8}" / f"{n}.wav", hz=300 + n)
+    done: set[str] = set()
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", SCANNER, root, path], stdout=subprocess.PIPE)
+        for _ in range(len(done) + 4):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
+        with Dataset(path) as db:
+            before = len(done)
+            done |= {t.path for t in db.tracks(limit=100)[1] if t.status == "ready"}
+            assert len(done) >= before + 4 or len(done) == 24
+    with Dataset(path) as db:
+        report = scan([root], db)
+        assert report.scanned == 24
+        # What was measured is in the sidecar before it is in the database: nothing is measured twice.
+        assert (report.from_database, report.failed) == (len(done), [])
+        assert report.fingerprinted <= 24 - len(done)
+
+
+def test_scan_unreadable_files_and_folders_fail_alone(generator: Generator) -> None:
+    with public_folder() as folder:
+        tone(folder / "a.wav")
+        tone(folder / "locked.wav").chmod(0)
+        tone(folder / "closed" / "b.wav")
+        (folder / "closed").chmod(0)
+        with Dataset(folder / "a.db") as db:
+            db.tracks()
+            with as_nobody():
+                report = scan([folder], db, measure=generator)
+        assert [(Path(f.path).name, f.reason) for f in report.failed] == [
+            ("closed", "Permission denied"),
+            ("locked.wav", "Permission denied"),
+        ]
+        assert report.fingerprinted == 1
+        (folder / "closed").chmod(0o755)

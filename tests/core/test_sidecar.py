@@ -6,14 +6,13 @@ import json
 import os
 import random
 import re
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import as_nobody, public_folder
 
 from auralis_core import DIMENSIONS, FINGERPRINT_VERSION, SidecarError, sidecar
 from auralis_core.schema import EXTRAS
@@ -164,21 +163,15 @@ def test_missing_sidecar_and_missing_audio(audio: Path, tmp_path: Path, make_fin
 
 @pytest.fixture
 def locked_folder() -> Iterator[Path]:
-    """A folder with one file that this process may read but not write; root becomes nobody for it."""
-    top = Path(tempfile.mkdtemp())
-    top.chmod(0o777)
-    music = top / "music"
-    music.mkdir()
-    (music / "song.flac").write_bytes(b"x" * 1000)
-    music.chmod(0o555)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield music
-    if root:
-        os.seteuid(0)
-    music.chmod(0o755)
-    shutil.rmtree(top)
+    """A folder with one file that this process may read but not write."""
+    with public_folder() as top:
+        music = top / "music"
+        music.mkdir()
+        (music / "song.flac").write_bytes(b"x" * 1000)
+        music.chmod(0o555)
+        with as_nobody():
+            yield music
+        music.chmod(0o755)
 
 
 def test_read_only_music_goes_to_the_cache(locked_folder: Path, make_fingerprint) -> None:
@@ -196,3 +189,97 @@ def test_read_only_music_goes_to_the_cache(locked_folder: Path, make_fingerprint
     assert sidecar.read(audio, cache) == fp
     with pytest.raises(SidecarError, match="no sidecar"):
         sidecar.read(audio)
+
+
+def test_bad_sidecar_beside_the_audio_gives_way_to_the_cache(
+    audio: Path, tmp_path: Path, make_fingerprint
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    sidecar.write(audio, make_fingerprint(1)).rename(sidecar.path_for(audio, cache))
+    sidecar.path_for(audio).write_bytes(b"{}")
+    assert sidecar.read(audio, cache) == make_fingerprint(1)
+    sidecar.path_for(audio, cache).unlink()
+    with pytest.raises(SidecarError, match="checksum") as e:
+        sidecar.read(audio, cache)
+    assert e.value.path == str(sidecar.path_for(audio))
+
+
+def test_unreadable_sidecar_is_refused_and_replaced(make_fingerprint) -> None:
+    with public_folder() as folder:
+        audio = folder / "song.flac"
+        audio.write_bytes(b"x" * 1000)
+        sidecar.write(audio, make_fingerprint(1)).chmod(0)
+        with as_nobody():
+            with pytest.raises(SidecarError, match="Permission") as e:
+                sidecar.read(audio)
+            assert e.value.kind == "damaged"
+            sidecar.write(audio, make_fingerprint(2))
+            assert sidecar.read(audio) == make_fingerprint(2)
+
+
+@pytest.mark.parametrize("make", [
+    lambda path, good: path.symlink_to(good),
+    lambda path, good: path.symlink_to("/dev/zero"),
+    lambda path, good: os.mkfifo(path),
+    lambda path, good: path.mkdir(),
+], ids=["link", "device", "pipe", "folder"])  # fmt: skip
+def test_anything_but_a_file_is_refused_at_once(audio: Path, make: object, make_fingerprint) -> None:
+    path = sidecar.write(audio, make_fingerprint())
+    good = path.rename(audio.with_name("elsewhere"))
+    make(path, good)  # type: ignore[operator]
+    with pytest.raises(SidecarError, match=r"link|regular|directory") as e:
+        sidecar.read(audio)
+    assert e.value.kind == "damaged"
+    assert not sidecar.is_current(audio)
+    if not path.is_dir():
+        sidecar.write(audio, make_fingerprint())
+        assert path.is_file()
+        assert not path.is_symlink()
+        assert good.exists()
+
+
+def test_json_of_any_shape_with_a_good_checksum_is_refused_or_in_range(audio: Path, make_fingerprint) -> None:
+    path = sidecar.write(audio, make_fingerprint())
+    good = json.loads(path.read_bytes())
+    for name in (*good, *(("source", part) for part in good["source"])):
+        for odd in (None, True, -1, 2**70, float("nan"), float("inf"), "x", "\ud800", [], [[]], {}, {"a": 1}):
+
+            def change(data: dict[str, object], name: object = name, odd: object = odd) -> None:
+                if isinstance(name, tuple):
+                    data["source"][name[1]] = odd  # type: ignore[index]
+                else:
+                    data[name] = odd
+
+            path.write_bytes(json.dumps(good).encode())
+            if name == "crc32":
+                continue
+            forge(path, change)
+            try:
+                found = sidecar.read(audio)
+            except SidecarError:
+                continue
+            assert all(d.low <= x <= d.high for d, x in zip(DIMENSIONS, found.values, strict=True))
+    for body in (b"[1", b"3", b"null", b'"x"', b"[" * 9000, b'{"format":"auralis-25d/1"', b""):
+        path.write_bytes(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
+        with pytest.raises(SidecarError):
+            sidecar.read(audio)
+
+
+def test_current_does_not_look_into_the_audio(audio: Path, tmp_path: Path, make_fingerprint) -> None:
+    cache = tmp_path / "cache"
+    assert not sidecar.is_current(audio, cache)
+    path = sidecar.write(audio, make_fingerprint())
+    assert sidecar.is_current(audio)
+    status = audio.stat()
+    os.utime(audio, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert not sidecar.is_current(audio)
+    os.utime(audio, ns=(status.st_atime_ns, status.st_mtime_ns))
+    cache.mkdir()
+    path.rename(sidecar.path_for(audio, cache))
+    assert not sidecar.is_current(audio)
+    assert sidecar.is_current(audio, cache)
+    forge(sidecar.path_for(audio, cache), lambda d: d.update(version=FINGERPRINT_VERSION + 1))
+    assert not sidecar.is_current(audio, cache)
+    audio.unlink()
+    assert not sidecar.is_current(audio, cache)
