@@ -213,5 +213,5 @@ class Fingerprint:
                 channels=int(data["channels"]),
                 version=int(data["version"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as e:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, zlib.error) as e:
             raise FingerprintError(f"incomplete or damaged fingerprint: {e!r}") from e
