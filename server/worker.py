@@ -294,5 +294,7 @@ async def _serve(config: WorkerConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with running(config) as address:
         print(f"Auralis worker is at {address}", flush=True)
+        if config.token is None and not address.startswith(("127.", "localhost:", "[::1]")):
+            log.warning("no token: it answers everybody who reaches it")
         await stopped.wait()
         log.info("draining")

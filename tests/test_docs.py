@@ -37,3 +37,15 @@ def test_performance_page_names_benches_there_are() -> None:
     there = {path.name for path in (ROOT / "bench").glob("*.py")}
     assert named <= there
     assert {"bench_fingerprint.py", "bench_meter.py", "bench_chain.py", "robustness.py"} <= named
+
+
+def test_sources_page_names_every_status_a_worker_answers_with() -> None:
+    page = (ROOT / "docs" / "sources.md").read_text()
+    used = set(re.findall(r"Code\.([A-Z_]+)", (ROOT / "server" / "worker.py").read_text())) - {"INTERNAL"}
+    assert [name for name in sorted(used) if name not in page] == []
+
+
+def test_sources_page_names_every_source_and_state() -> None:
+    page = (ROOT / "docs" / "sources.md").read_text()
+    for name in ("database", "sidecar", "local", "remote", "ok", "failing", "open", "half-open"):
+        assert f"`{name}`" in page
