@@ -30,6 +30,7 @@ _PONG_MS = 5_000
 CALLER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", _PING_MS),
     ("grpc.keepalive_timeout_ms", _PONG_MS),
+    ("grpc.http2.ping_timeout_ms", _PONG_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", ANSWER_BYTES),
@@ -39,6 +40,7 @@ CALLER_OPTIONS: list[tuple[str, int]] = [
 WORKER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", _PING_MS),
     ("grpc.keepalive_timeout_ms", _PONG_MS),
+    ("grpc.http2.ping_timeout_ms", _PONG_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS // 2),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MS // 2),

@@ -126,6 +126,21 @@ def test_black_hole_is_given_up_within_the_deadline(folder: Path) -> None:
         ask(remote, folder / "mono.wav", 0.3)
 
 
+def test_worker_that_freezes_on_a_standing_connection_is_found_out_by_its_silence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The waits of the product, ten times shorter; otherwise the call would take the ten minutes allowed.
+    waits = ("keepalive_time", "keepalive_timeout", "ping_timeout")
+    options = [(k, v // 10 if any(w in k for w in waits) else v) for k, v in codec.CALLER_OPTIONS]
+    monkeypatch.setattr(codec, "CALLER_OPTIONS", options)
+    monkeypatch.setattr("auralis_server.remote.CONNECT_MS", 500)
+    with worker() as (process, address), fleet(address) as remote:
+        assert ask(remote, folder / "mono.wav") == fingerprint(folder / "mono.wav")
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(GeneratorError, match="UNAVAILABLE"):
+            ask(remote, folder / "mono.wav", 600.0)
+
+
 def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
     left = threading.Event()
 
