@@ -36,6 +36,7 @@ class Cutter:
         self._stream = stream
         self._format = format
         self._seq = 0
+        self._risen_from: int | None = None  # where the sound came out of silence last
         self._restart(0)
 
     @property
@@ -56,12 +57,13 @@ class Cutter:
 
     def jump(self, epoch: int, part: Part, frame: int) -> None:
         """Begin an epoch at a frame of a part, faded in from silence unless it is its first."""
-        self._restart(epoch, fresh=frame > 0)
+        self._restart(epoch)
+        self._risen_from = part.start + frame if frame else None
         self.programme.jump(part, frame)
 
-    def rewind(self, epoch: int, frame: int, fresh: bool = False) -> None:
-        """Begin an epoch at a frame already cut, sounding as it did then; `fresh`: faded in from silence."""
-        self._restart(epoch, fresh)
+    def rewind(self, epoch: int, frame: int) -> None:
+        """Begin an epoch at a frame already cut, sounding as it did then."""
+        self._restart(epoch)
         self.programme.rewind(frame)
 
     def cut(self, upto: int) -> list[bytes]:
@@ -91,19 +93,18 @@ class Cutter:
     def _batch_frames(self) -> int:
         return max(CHUNK, BATCH_BYTES // (4 * self.programme.channels) // CHUNK * CHUNK)
 
-    def _restart(self, epoch: int, fresh: bool = False) -> None:
+    def _restart(self, epoch: int) -> None:
         self.epoch = epoch
         self._cut = 0  # chunks since the epoch began
-        self._fade_in = round(SEEK_FADE_S * self.programme.sample_rate) if fresh else 0
-        self._faded = 0
 
     def _chunk(self, frames: int) -> bytes:
         programme, position = self.programme, self.position
         part, fading = programme.current, programme.is_fading
         samples = programme.read(frames)
-        if self._faded < self._fade_in:
-            samples = crossfade(np.zeros_like(samples), samples, "equal_gain", self._faded, self._fade_in)
-            self._faded += frames
+        if self._risen_from is not None:
+            risen, rise = position - self._risen_from, round(SEEK_FADE_S * programme.sample_rate)
+            if risen < rise:
+                samples = crossfade(np.zeros_like(samples), samples, "equal_gain", risen, rise)
         newest = part.newest
         flags = newest.treatment.flags
         if not self._cut:

@@ -92,6 +92,11 @@ class Programme:
         return self.position < self.current.start + self.current.overlap
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the current part sounds, or is about to, as the settings want it."""
+        return self.current.newest.treatment == choose(self.settings, self.current.fp)
+
+    @property
     def earliest(self) -> int:
         """The first stream frame that `rewind` reaches."""
         frame = self.current.earliest

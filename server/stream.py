@@ -237,10 +237,10 @@ class Stream:
 
     def check(self, resuming: Resuming) -> None:
         """Whether the stream can go on from there: a ProtocolError if not."""
-        frame, _ = self._point(resuming)
+        frame, keep_until = self._point(resuming)
         if resuming.epoch > self._epoch or frame > self._position:
             raise ProtocolError("out_of_range", "no such audio was ever sent")
-        if frame < self._programme.earliest:
+        if keep_until is not None and frame < self._programme.earliest:
             raise ProtocolError("not_resumable", "the audio from there on is no longer held")
 
     def take_up(
@@ -267,15 +267,22 @@ class Stream:
 
     async def _come_back(self, cutter: Cutter, resuming: Resuming, reply: Reply, outbox: Outbox) -> None:
         self._away, self._outbox = False, outbox
+        programme = self._programme
         frame, keep_until = self._point(resuming)
         self._delivered -= self._position - frame
         self._begin_epoch(frame, keep_until)
-        now = time.monotonic()
-        self._pacer.restart(frame, now, held_from=self._jump_frame)
-        if self._paused:
-            self._pacer.pause(now)
-        fresh = keep_until is None and frame > self._programme.at(frame).start
-        await self._work(self._programme.current, cutter.rewind, self._epoch, frame, fresh)
+        part = programme.at(frame)
+        if keep_until is None:
+            await self._work(part, cutter.jump, self._epoch, part, frame - part.start)
+            self._restart_clock()
+        else:
+            await self._work(part, cutter.rewind, self._epoch, frame)
+            now = time.monotonic()
+            self._pacer.restart(frame, now, held_from=self._jump_frame)
+            if self._paused:
+                self._pacer.pause(now)
+            if not programme.is_settled:  # a switch lay further on
+                await self._work(part, programme.switch, SWITCH_FRAMES, programme.settings)
         self._report_part()
         reply.ok(Ok(stream=self.number, epoch=self._epoch, at_frame=frame))
 
@@ -507,13 +514,11 @@ class Stream:
     async def _jump(self, cutter: Cutter, part: Part, frame: int, reply: Reply) -> None:
         self._drop_audio()
         self._begin_epoch(part.start + frame, keep_until=None)
-        sounded = self._programme.current
         try:
             await self._work(part, cutter.jump, self._epoch, part, frame)
         finally:
             self._restart_clock()
-        if part is not sounded:
-            self._report_part()
+        self._report_part()
         reply.ok(Ok(stream=self.number, epoch=self._epoch, at_frame=self._position))
 
     async def _apply(self, cutter: Cutter, sets: list[tuple[Set, Reply]]) -> None:
