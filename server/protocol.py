@@ -311,6 +311,7 @@ class FingerprintProgress(Event, frozen=True):
     status: str
     source: str | None
     elapsed_ms: float
+    failed: list[str] = []  # sources that were asked before and could not
 
 
 class Decision(Struct, frozen=True):

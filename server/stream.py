@@ -659,5 +659,6 @@ class Stream:
                 status=status,
                 source=None if found is None else found.source,
                 elapsed_ms=1000 * (time.monotonic() - self._search_began),
+                failed=[] if found is None else list(found.failed),
             )
         )

@@ -209,6 +209,7 @@ async def test_worker_fails_and_the_listener_does_not_notice(
             assert heard.first(TrackStart).fingerprint == "pending"
             last = heard.all(FingerprintProgress)[-1]
             assert (last.status, last.source) == (("ready", "local") if local else ("failed", None))
+            assert last.failed == (["remote"] if local else [])
             rows = {row["name"]: row for row in ask(address, "/api/system/status")["sources"]}
             assert rows["remote"]["state"] == "failing"
             assert (rows["remote"]["hits"], rows["remote"]["failures"]) == (0, 1)

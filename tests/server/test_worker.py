@@ -26,7 +26,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from auralis_core import fingerprint, fingerprint_array
-from auralis_core.audio import write
+from auralis_core.audio import AudioWriter, write
 
 Code = grpc.StatusCode
 LIMIT_S = 20  # a hang is a failure, not a wait
@@ -211,6 +211,31 @@ def test_deadline_of_the_caller_ends_the_work(stub: FingerprintServiceStub) -> N
     x = music(1)
     assert codec.unpack(stub.Compute(blocks(x), timeout=LIMIT_S)) == fingerprint_array(x, 44100)
     held.go.set()
+
+
+def test_caller_of_a_file_who_leaves_or_runs_out_of_time_ends_the_work(tmp_path: Path) -> None:
+    long = tmp_path / "long.wav"
+    with AudioWriter(long, 44100, 2) as w:
+        second = music(1)
+        for _ in range(300):  # a good part of a second of work, of which a twentieth is allowed
+            w.write(second)
+    short = tmp_path / "short.wav"
+    write(short, second, 44100)
+    with worker("--root", tmp_path, "--jobs", 1) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            stub = FingerprintServiceStub(channel)
+            assert stub.ComputeFile(file(tmp_path, "short.wav"), timeout=LIMIT_S)
+            code, _ = refusal(lambda: stub.ComputeFile(file(tmp_path, "long.wav"), timeout=0.02))
+            assert code == Code.DEADLINE_EXCEEDED
+            call = stub.ComputeFile.future(file(tmp_path, "long.wav"), timeout=LIMIT_S)
+            call.cancel()
+            # The only job is free again, although nobody measured five minutes twice.
+            assert stub.ComputeFile(file(tmp_path, "short.wav"), timeout=LIMIT_S)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=LIMIT_S)
+    assert log.count("measured 1 s") == 2
+    assert "measured 300 s" not in log
+    assert "Traceback" not in log
 
 
 def test_health_and_reflection_answer(channel: grpc.Channel) -> None:
