@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from . import __version__
 from .errors import AuralisError
 
 if TYPE_CHECKING:
+    from .doctor import Finding
     from .fingerprint import Measurement
     from .schema import Fingerprint
 
@@ -46,6 +48,13 @@ BenchFile = Annotated[
     typer.Argument(metavar="[FILE]", readable=False, help="By default four minutes of synthesised FLAC."),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="How often to try; the best counts.")]
+LibraryPath = Annotated[
+    Path | None, typer.Option("--db", metavar="PATH", help="The library; by default the user's own.")
+]
+CheckedFolders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[DIR…]", help="Music whose sidecars to check.", readable=False),
+]
 Database = Annotated[Path, typer.Option("--db", metavar="PATH", help="The library's SQLite file.")]
 
 
@@ -237,9 +246,7 @@ def take_in(
 
 @app.command()
 def backup(
-    db: Annotated[
-        Path | None, typer.Option("--db", metavar="PATH", help="The library; by default the user's own.")
-    ] = None,
+    db: LibraryPath = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", metavar="FILE", help="By default beside the library; the oldest of three goes."),
@@ -286,6 +293,41 @@ def similar(
                 print(_json({**names, "distance": distance}))
             else:
                 print(f"{distance:6.2f}  {' — '.join(filter(None, (other.artist, other.title)))}")
+
+
+@app.command()
+def doctor(folders: CheckedFolders = None, db: LibraryPath = None, as_json: AsJson = False) -> None:
+    """Check engine, decoders, library, sidecars and port, and say what to do.
+
+    Exits with 1 if anything fails; a warning is not a failure.
+    """
+    take_stock(db, folders, as_json)
+
+
+def take_stock(
+    db: Path | None, folders: list[Path] | None, as_json: bool, others: Iterable[Finding] = ()
+) -> None:
+    """Print every finding as it is made, those of `others` last; exit 1 on a failure."""
+    from .dataset import default_path
+    from .doctor import examine, worst
+
+    seen = []
+    for finding in chain(examine(db or default_path(), folders or ()), others):
+        seen.append(finding)
+        print(_json(finding.to_dict()) if as_json else _finding_text(finding), flush=True)
+    if worst(seen) == "fail":
+        raise typer.Exit(1)
+
+
+def _finding_text(finding: Finding) -> str:
+    colours = {"ok": "32", "warn": "33", "fail": "31"}
+    state = f"{finding.state:<4}"
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        state = f"\x1b[{colours[finding.state]}m{state}\x1b[0m"
+    lines = [f"{state}  {finding.check:<22}{finding.detail}"]
+    if finding.advice:
+        lines.append(f"{'':28}{finding.advice}")
+    return "\n".join(lines)
 
 
 @bench.command("fingerprint")

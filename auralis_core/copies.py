@@ -158,7 +158,7 @@ def load(path: Path, uri: str) -> None:
         It cannot be read whole.
     """
     why = sqlite3.Error("cannot be opened")
-    for connection in _without_writing(path):
+    for connection in without_writing(path):
         with closing(connection):
             try:
                 check(connection)
@@ -169,17 +169,18 @@ def load(path: Path, uri: str) -> None:
     raise why
 
 
-def _without_writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """Connections to the file, the most truthful first: a log that cannot be read in place is copied."""
-    name = path.absolute().as_uri()
-    with suppress(sqlite3.Error):
-        yield sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=0.1)
-    log = Path(f"{path}-wal")
+def without_writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Connections to the file, the most truthful first, that leave nothing where it lies.
+
+    Without a log nobody has it open, and nothing need be made beside it; a log that cannot be read
+    in place is copied.
+    """
+    name, log = path.absolute().as_uri(), Path(f"{path}-wal")
     with suppress(OSError):
         if not log.exists() or log.stat().st_size == 0:
             yield sqlite3.connect(f"{name}?immutable=1", uri=True)
-            return
-        with tempfile.TemporaryDirectory(prefix="auralis-") as folder:
-            for file in (path, log):
-                shutil.copyfile(file, Path(folder) / file.name)
-            yield sqlite3.connect(Path(folder) / path.name)
+    yield sqlite3.connect(f"{name}?mode=ro", uri=True, timeout=0.1)
+    with suppress(OSError), tempfile.TemporaryDirectory(prefix="auralis-") as folder:
+        for file in (path, log):
+            shutil.copyfile(file, Path(folder) / file.name)
+        yield sqlite3.connect(Path(folder) / path.name)

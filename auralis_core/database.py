@@ -166,9 +166,9 @@ class Database:
             writer.execute("ROLLBACK")
         except sqlite3.OperationalError as e:
             _roll_back(writer)
-            if _kind(e) == "read-only":
+            if kind_of(e) == "read-only":
                 raise copies.Damaged(str(e)) from e
-            if _kind(e) != "busy":  # somebody else writes: it can be done
+            if kind_of(e) != "busy":  # somebody else writes: it can be done
                 raise
         writer.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_S)}")
 
@@ -280,7 +280,7 @@ class Database:
                 with self._write_lock:
                     # Whatever it was, files that were being replaced meanwhile may have caused it.
                     if generation == self._generation:
-                        if _kind(found) != "damaged":
+                        if kind_of(found) != "damaged":
                             raise found
                         self._mend(generation, str(found))
             raise AssertionError("unreachable")
@@ -299,10 +299,10 @@ class Database:
                 yield writer
                 writer.execute("COMMIT")
             except sqlite3.DatabaseError as e:
-                if isinstance(e, sqlite3.OperationalError) or _kind(e) == "damaged":
+                if isinstance(e, sqlite3.OperationalError) or kind_of(e) == "damaged":
                     self._fault = str(e)
                 _roll_back(writer)
-                if _kind(e) == "damaged" and self._on_fault != "raise":
+                if kind_of(e) == "damaged" and self._on_fault != "raise":
                     self._mend(generation, str(e))
                 raise
             except BaseException:
@@ -404,7 +404,7 @@ class Database:
         try:
             yield
         except sqlite3.Error as e:
-            raise DatasetError(str(e), self.path, _kind(e)) from e
+            raise DatasetError(str(e), self.path, kind_of(e)) from e
         except UnicodeEncodeError as e:
             raise DatasetError("a name is not valid UTF-8", self.path) from e
         except OSError as e:
@@ -474,7 +474,7 @@ def _code(e: sqlite3.Error) -> int:
     return getattr(e, "sqlite_errorcode", 0) & 0xFF
 
 
-def _kind(e: sqlite3.Error) -> DatasetFault:
+def kind_of(e: sqlite3.Error) -> DatasetFault:
     return _KINDS.get(_code(e), "other")
 
 

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralis_core.cli import AsJson, Cache, Database, Folders, Jobs, app, error, run, take_in
+from auralis_core.cli import (
+    AsJson,
+    Cache,
+    CheckedFolders,
+    Database,
+    Folders,
+    Jobs,
+    LibraryPath,
+    app,
+    error,
+    run,
+    take_in,
+    take_stock,
+)
 from auralis_core.cli import bench as benches
 
 if TYPE_CHECKING:
@@ -174,6 +187,26 @@ def scan(
     except FleetLost as e:
         error(f"{e}; what was measured is kept, scan again to go on")
         raise typer.Exit(1) from None
+
+
+@app.command()  # in the place of the core's, for the same reason
+def doctor(
+    folders: CheckedFolders = None,
+    db: LibraryPath = None,
+    remote: RemoteTargets = None,
+    remote_token: RemoteToken = None,
+    remote_token_file: RemoteTokenFile = None,
+    remote_ca: RemoteCa = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check engine, decoders, library, sidecars, port and workers, and say what to do.
+
+    Exits with 1 if anything fails; a warning is not a failure.
+    """
+    reached = _remote(remote, _token(remote_token, remote_token_file), remote_ca, None)
+    from .visit import workers
+
+    take_stock(db, folders, as_json, [] if reached is None else workers(reached))
 
 
 def _remote(

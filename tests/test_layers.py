@@ -76,7 +76,9 @@ CORE = {
     "wavefile": "audio export pieces plan quantise",
     "flac": "",
     "bench": "audio features fingerprint plan render",
-    "cli": "__init__ bench dataset export fingerprint library similar",
+    "checkup": "copies database migrations",
+    "doctor": "audio checkup features fingerprint library sidecar",
+    "cli": "__init__ bench dataset doctor export fingerprint library similar",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
 }
 
@@ -118,20 +120,23 @@ SERVER = {
     "metrics": "studio",
     "app": "admission config http_stream lag metrics parking protocol scanner security session sources "
     "studio",
-    "cli": "app bench config demo load spread worker",
+    "visit": "config remote",
+    "cli": "app bench config demo load spread visit worker",
     "__main__": "cli",
 }
 
 #: What the server may know of the core beyond the public names.
 CORE_SEEN_BY_SERVER = {
-    *("audio", "cli", "crossfade", "dataset", "features", "fingerprint", "fit", "flac"),
+    *("audio", "cli", "crossfade", "dataset", "doctor", "features", "fingerprint", "fit", "flac"),
     *("library", "pieces", "render", "sidecar", "similar", "wavefile"),
 }
 
 #: A dependency with one owner: nobody else imports it.
 OWNERS = {
     "soundfile": {"auralis_core/audio.py", "auralis_core/flac.py"},
-    "sqlite3": {f"auralis_core/{name}.py" for name in ("copies", "database", "dataset", "migrations")},
+    "sqlite3": {
+        f"auralis_core/{name}.py" for name in ("checkup", "copies", "database", "dataset", "migrations")
+    },
     "msgspec": {"server/protocol.py"},
     "prometheus_client": {"server/metrics.py"},
     "distributed": {"server/spread.py", "server/cli.py"},
