@@ -143,6 +143,7 @@ cdef extern from "analysis.h" nogil:
     aur_status aur_analysis_create(double sample_rate, unsigned channels, aur_analysis **out)
     void aur_analysis_destroy(aur_analysis *state)
     aur_status aur_analysis_process(aur_analysis *state, const float *const *data, size_t frames)
+    aur_status aur_analysis_merge(aur_analysis *state, const aur_analysis *next)
     aur_status aur_analysis_finish(const aur_analysis *state, aur_analysis_result *out)
 
 # lwrp.h

@@ -15,6 +15,7 @@ from auralis_core.csrc cimport (
     aur_analysis_create,
     aur_analysis_destroy,
     aur_analysis_finish,
+    aur_analysis_merge,
     aur_analysis_process,
     aur_analysis_result,
     aur_simd_name,
@@ -193,6 +194,58 @@ cdef class FeatureExtractor:
                 self._finished = True
                 raise MemoryError("no memory for the history of this track")
             self.frames += frames
+        finally:
+            self._busy = False
+
+    def merge(self, *others):
+        """Go on as though the signals of `others` had been fed here, one behind the other.
+
+        What was measured is joined in order; the samples are gone, so it differs at each seam, where no
+        frame or block reaches across and the filters begin anew. Exact: counts of frames and of samples
+        that are not finite, the sample peak, the histogram and `dual_mono`. ``docs/fingerprint.md`` says how
+        near the rest comes. The others stay as they were; feeding and merging may go on.
+
+        Parameters
+        ----------
+        *others : FeatureExtractor
+            Of the same sample rate and channels; each measured the audio that follows the one before.
+
+        Raises
+        ------
+        ValueError
+            Rates or channels differ, one of them has finished, or an extractor is to follow itself.
+        RuntimeError
+            Another thread is inside one of them.
+        """
+        cdef FeatureExtractor other
+        cdef aur_status status
+        for extractor in others:
+            if not isinstance(extractor, FeatureExtractor):
+                raise TypeError(f"merge takes FeatureExtractors, got {type(extractor).__name__}")
+            other = extractor
+            if other is self:
+                raise ValueError("a FeatureExtractor cannot follow itself")
+            if (other.sample_rate, other.channels) != (self.sample_rate, self.channels):
+                raise ValueError(
+                    f"cannot merge {other.channels} channels at {other.sample_rate} Hz "
+                    f"into {self.channels} at {self.sample_rate} Hz"
+                )
+            if other._finished:
+                raise ValueError("an extractor to merge has finished")
+        self._enter()
+        try:
+            for extractor in others:
+                other = extractor
+                other._enter()
+                try:
+                    with nogil:
+                        status = aur_analysis_merge(self._state, other._state)
+                finally:
+                    other._busy = False
+                if status != AUR_OK:
+                    self._finished = True
+                    raise MemoryError("no memory for the history of these tracks")
+                self.frames += other.frames
         finally:
             self._busy = False
 

@@ -42,6 +42,12 @@ int aur_activity_bin(aur_activity_grid *grid, double power) {
     return bin < AUR_ACTIVITY_BINS ? bin : AUR_ACTIVITY_BINS - 1;
 }
 
+int aur_activity_shift(aur_activity_grid *grid, const aur_activity_grid *from) {
+    if (!from->begun) return 0;
+    if (!grid->begun) *grid = *from;
+    return (int)lround((from->low - grid->low) * AUR_ACTIVITY_STEPS_PER_DB);
+}
+
 int aur_activity_first(const uint32_t *counts) {
     const int depth = DEPTH_DB * AUR_ACTIVITY_STEPS_PER_DB;
     int top = AUR_ACTIVITY_BINS - 1;

@@ -35,6 +35,10 @@ typedef struct {
 /* Bin of a mean square, or -1 for a frame that can never be active. */
 int aur_activity_bin(aur_activity_grid *grid, double power);
 
+/* How many bins to add to those of `from` to find them on `grid`, which begins with it if it has not begun:
+ * to the nearest bin. */
+int aur_activity_shift(aur_activity_grid *grid, const aur_activity_grid *from);
+
 /* First active bin, given the number of frames in each; AUR_ACTIVITY_BINS when there are none. */
 int aur_activity_first(const uint32_t *counts);
 

@@ -21,6 +21,7 @@ struct aur_analysis {
     double sample_rate;
     unsigned channels;
     uint64_t frames, non_finite;
+    uint64_t lead; /* frames of digital silence in front of everything */
     int started, dual_mono;
     double pole; /* of the high-pass */
     high_pass_state high_pass[2];
@@ -165,6 +166,7 @@ static aur_status process_block(aur_analysis *s, const float *const *in, size_t 
      * sound: digital silence in front moves no grid. */
     const size_t lead = s->started ? 0 : silence(raw, frames);
     if (lead) status = aur_levels_process(s->levels, raw, raw, lead);
+    s->lead += lead;
     if (status || lead == frames) return status;
     raw[0] += lead, raw[1] += lead, frames -= lead;
     high_pass(s->pole, !s->started, s->high_pass, raw, s->passed, frames);
@@ -203,6 +205,40 @@ aur_status aur_analysis_process(aur_analysis *s, const float *const *in, size_t 
     }
     aur_restore_denormals(saved);
     return status;
+}
+
+/* The state of everything that runs from sample to sample. */
+static void resume(aur_analysis *s, const aur_analysis *from) {
+    s->started |= from->started;
+    memcpy(s->high_pass, from->high_pass, sizeof s->high_pass);
+    for (int c = 0; c < 2; c++)
+        aur_decimate_resume(s->to_analysis[c], from->to_analysis[c]);
+    aur_decimate_resume(s->to_pitch, from->to_pitch);
+    aur_decimate_resume(s->to_chroma, from->to_chroma);
+}
+
+aur_status aur_analysis_merge(aur_analysis *s, const aur_analysis *next) {
+    if (!next->frames) return AUR_OK;
+    const uint64_t silence = s->started ? next->lead : 0;
+    aur_status status = aur_loudness_append(s->loudness, next->loudness);
+    if (!status) status = aur_levels_append(s->levels, next->levels, silence);
+    if (status) return status;
+    if (!s->started) s->lead += next->lead;
+    aur_truepeak_append(s->truepeak, next->truepeak);
+    s->frames += next->frames;
+    s->non_finite += next->non_finite;
+    s->dual_mono &= next->dual_mono;
+
+    const aur_fpenv saved = aur_flush_denormals();
+    if (aur_spectral_waiting(s->spectral)) take_spectra(s->spectral, s->harmonic);
+    aur_spectral_append(s->spectral, next->spectral);
+    aur_harmonic_append(s->harmonic, next->harmonic);
+    aur_pitch_append(s->pitch, next->pitch);
+    aur_chroma_append(s->chroma, next->chroma);
+    aur_temporal_append(s->temporal, next->temporal, silence / analysis_factor(s->sample_rate));
+    resume(s, next);
+    aur_restore_denormals(saved);
+    return AUR_OK;
 }
 
 aur_status aur_analysis_finish(const aur_analysis *s, aur_analysis_result *out) {

@@ -46,6 +46,12 @@ void aur_analysis_destroy(aur_analysis *state);
 /* AUR_ENOMEM when the history of a kernel cannot grow; the measurement is then lost. */
 aur_status aur_analysis_process(aur_analysis *state, const float *const *in, size_t frames);
 
+/* As though the signal of `next`, of the same rate and channels, had been processed after this one; more may
+ * follow it. What every kernel kept is added up or joined in order; what differs at the seam is said at each
+ * one's append: the filters of `next` were at rest, and no frame or block reaches across. On AUR_ENOMEM the
+ * measurement of `state` is lost. `next` is another state, and stays as it was. */
+aur_status aur_analysis_merge(aur_analysis *state, const aur_analysis *next);
+
 /* What the signal measures as up to here. Leaves the state as it was, so it is good at any prefix. */
 aur_status aur_analysis_finish(const aur_analysis *state, aur_analysis_result *out);
 

@@ -156,6 +156,7 @@ static void take_frame(aur_chroma *s, size_t frame) {
 }
 
 static void run_batch(aur_chroma *s, size_t frames) {
+    if (!frames) return;
     s->fold(s);
     for (size_t f = 0; f < frames; f++)
         take_frame(s, f);
@@ -171,7 +172,19 @@ void aur_chroma_process(aur_chroma *s, const float *mono, size_t frames) {
 void aur_chroma_flush(aur_chroma *s) {
     size_t frames = aur_framing_end(&framing, s->samples, s->t.filled);
     if (!frames && !s->t.frames && s->t.filled) frames = 1;
-    if (frames) run_batch(s, frames);
+    run_batch(s, frames);
+}
+
+void aur_chroma_append(aur_chroma *s, const aur_chroma *next) {
+    run_batch(s, aur_framing_end(&framing, s->samples, s->t.filled));
+    s->t.filled = next->t.filled;
+    s->t.frames += next->t.frames;
+    s->t.energy += next->t.energy;
+    for (int g = 0; g < GRIDS; g++)
+        s->t.standing_out[g] += next->t.standing_out[g];
+    for (int c = 0; c < FINE; c++)
+        s->t.fine[c] += next->t.fine[c];
+    memcpy(s->samples, next->samples, sizeof s->samples);
 }
 
 void aur_chroma_finish(const aur_chroma *s, aur_chroma_result *out) {

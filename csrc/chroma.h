@@ -33,6 +33,10 @@ void aur_chroma_process(aur_chroma *state, const float *mono, size_t frames);
 /* Takes in the frames that wait for a batch to fill; a track shorter than one frame is padded with
  * zeros. Nothing may be processed after it. */
 void aur_chroma_flush(aur_chroma *state);
+
+/* As though the signal of `next`, of the same rate, came after this one; more may follow it. But no frame
+ * reaches across the seam. */
+void aur_chroma_append(aur_chroma *state, const aur_chroma *next);
 void aur_chroma_finish(const aur_chroma *state, aur_chroma_result *out);
 
 #endif

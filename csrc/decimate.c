@@ -107,6 +107,11 @@ void aur_decimate_reset(aur_decimate *s) {
     memset(s->history, 0, (s->taps - 1) * sizeof(float));
 }
 
+void aur_decimate_resume(aur_decimate *s, const aur_decimate *from) {
+    s->phase = from->phase;
+    memcpy(s->history, from->history, (s->taps - 1) * sizeof(float));
+}
+
 size_t aur_decimate_process(aur_decimate *s, const float *in, size_t frames, float *out) {
     if (s->factor == 1) {
         memcpy(out, in, frames * sizeof(float));

@@ -19,6 +19,9 @@ aur_status aur_decimate_clone(const aur_decimate *state, aur_decimate **out);
 void aur_decimate_destroy(aur_decimate *state);
 void aur_decimate_reset(aur_decimate *state);
 
+/* Takes over the history of another state of the same factor and pass. */
+void aur_decimate_resume(aur_decimate *state, const aur_decimate *from);
+
 /* Writes at most frames / factor + 1 samples to out and returns how many. */
 size_t aur_decimate_process(aur_decimate *state, const float *in, size_t frames, float *out);
 

@@ -264,10 +264,7 @@ aur_status aur_harmonic_create(size_t bins, aur_harmonic **out) {
 aur_status aur_harmonic_clone(const aur_harmonic *state, aur_harmonic **out) {
     const aur_status status = aur_harmonic_create(state->bins, out);
     if (status != AUR_OK) return status;
-    aur_harmonic *s = *out;
-    s->fresh = state->fresh, s->taken = state->taken, s->first = state->first;
-    s->harmonic = state->harmonic, s->percussive = state->percussive;
-    memcpy(s->rows, state->rows, s->bins * STRIDE * sizeof *s->rows);
+    aur_harmonic_append(*out, state);
     return AUR_OK;
 }
 
@@ -339,6 +336,13 @@ void aur_harmonic_flush(aur_harmonic *s) {
                 row[c] = row[end - 1 - mirrored((ptrdiff_t)(c - end), end)];
         }
     }
+}
+
+void aur_harmonic_append(aur_harmonic *s, const aur_harmonic *next) {
+    aur_harmonic_flush(s);
+    s->fresh = next->fresh, s->taken = next->taken, s->first = next->first;
+    s->harmonic += next->harmonic, s->percussive += next->percussive;
+    memcpy(s->rows, next->rows, s->bins * STRIDE * sizeof *s->rows);
 }
 
 double aur_harmonic_ratio(const aur_harmonic *s, int *defined) {

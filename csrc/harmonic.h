@@ -27,6 +27,10 @@ void aur_harmonic_process(aur_harmonic *state, const float *magnitudes, unsigned
  * may be processed after it: call it on a clone to look at a prefix. */
 void aur_harmonic_flush(aur_harmonic *state);
 
+/* As though the signal of `next`, of as many bins, came after this one; more may follow it. But the
+ * medians mirror at the seam. */
+void aur_harmonic_append(aur_harmonic *state, const aur_harmonic *next);
+
 /* E_H / (E_H + E_P); 0.5 and *defined = 0 when there was no energy. */
 double aur_harmonic_ratio(const aur_harmonic *state, int *defined);
 

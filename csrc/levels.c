@@ -24,9 +24,15 @@ typedef struct {
 
 typedef void row_energies(const float *, const float *, size_t, stretch *);
 
+/* Frames of signals that this one was appended to. */
+typedef struct {
+    uint64_t frames, judged, silent; /* all, in whole rows, in silent ones */
+} past;
+
 struct aur_levels {
     double rate;
     row_energies *energies;
+    past before;
     uint64_t lead;                /* frames of digital silence in front, before the grids begin */
     uint64_t frame, row, row_end; /* after the lead: next frame, its row, first frame of the row after */
     uint64_t silent_frames;       /* in whole rows */
@@ -128,6 +134,7 @@ static uint64_t row_begin(const aur_levels *s, uint64_t row) {
 }
 
 void aur_levels_reset(aur_levels *s) {
+    s->before = (past){0};
     s->lead = s->frame = s->row = s->silent_frames = 0;
     s->row_end = row_begin(s, 1);
     s->block = (stretch){0};
@@ -135,8 +142,9 @@ void aur_levels_reset(aur_levels *s) {
     s->count = 0;
 }
 
-static aur_status reserve(aur_levels *s, size_t frames) {
-    const double needed = (double)s->count + 2.0 + (double)frames * 10.0 / s->rate;
+/* Makes room for as many blocks more. */
+static aur_status reserve(aur_levels *s, double more) {
+    const double needed = (double)s->count + more;
     if (needed <= (double)s->room) return AUR_OK;
     const double room = needed + (double)s->room;
     if (room > 4294967296.0) return AUR_ENOMEM; /* 13 years */
@@ -179,7 +187,7 @@ static void finish_row(aur_levels *s, const float *const raw[2], const float *co
 
 aur_status aur_levels_process(aur_levels *s, const float *const raw[2], const float *const hp[2],
                               size_t frames) {
-    const aur_status status = reserve(s, frames);
+    const aur_status status = reserve(s, 2.0 + (double)frames * 10.0 / s->rate);
     if (status != AUR_OK) return status;
     size_t done = 0;
     while (!s->frame && done < frames && raw[0][done] == 0.0f && raw[1][done] == 0.0f)
@@ -208,6 +216,25 @@ aur_status aur_levels_process(aur_levels *s, const float *const raw[2], const fl
         s->frame += n;
         if (s->frame == s->row_end) finish_row(s, r, h, length);
     }
+    return AUR_OK;
+}
+
+aur_status aur_levels_append(aur_levels *s, const aur_levels *next, uint64_t silence) {
+    const size_t silent = (size_t)((double)silence * 10.0 / s->rate + 0.5);
+    const aur_status status = reserve(s, (double)silent + (double)next->count);
+    if (status != AUR_OK) return status;
+    memset(s->blocks + s->count, 0, silent * sizeof *s->blocks);
+    memcpy(s->blocks + s->count + silent, next->blocks, next->count * sizeof *s->blocks);
+    s->count += silent + next->count;
+    s->before.frames += next->before.frames + s->lead + s->frame;
+    s->before.judged += next->before.judged + s->lead + row_begin(s, s->row);
+    s->before.silent += next->before.silent + s->lead + s->silent_frames;
+    s->lead = next->lead, s->silent_frames = next->silent_frames;
+    s->frame = next->frame, s->row = next->row, s->row_end = next->row_end;
+    s->block = next->block;
+    memcpy(s->raw, next->raw, sizeof s->raw);
+    memcpy(s->hp, next->hp, sizeof s->hp);
+    aur_saturation_append(&s->saturation, &next->saturation);
     return AUR_OK;
 }
 
@@ -256,7 +283,8 @@ void aur_levels_finish(const aur_levels *s, aur_levels_result *out) {
     const size_t count = brief ? s->frame > 0 : s->count;
     const double gate = gate_of(s);
 
-    uint64_t judged = s->lead + row_begin(s, s->row), quiet = s->lead + s->silent_frames;
+    uint64_t judged = s->before.judged + s->lead + row_begin(s, s->row);
+    uint64_t quiet = s->before.silent + s->lead + s->silent_frames;
     if (s->row == 0) {
         judged += held;
         if (silent(&rest, (double)held)) quiet += held;
@@ -297,7 +325,7 @@ void aur_levels_finish(const aur_levels *s, aur_levels_result *out) {
     out->active_seconds = active_frames / s->rate;
 
     out->sample_peak = s->saturation.peak;
-    out->frames = s->lead + s->frame;
+    out->frames = s->before.frames + s->lead + s->frame;
     aur_saturation_flat_tops(&s->saturation, &out->flat_top_total, &out->flat_top_longest);
     if (out->frames > 0) out->flat_top_share = (double)out->flat_top_total / (2.0 * (double)out->frames);
     out->peak_curvature = aur_saturation_curvature(&s->saturation);

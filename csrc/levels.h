@@ -66,6 +66,11 @@ void aur_levels_reset(aur_levels *state);
 aur_status aur_levels_process(aur_levels *state, const float *const raw[2], const float *const hp[2],
                               size_t frames);
 
+/* As though the signal of `next`, of the same rate, had been processed after this one; more may follow it.
+ * But the 10 and 100 ms begun at the seam are left out. silence: frames of digital silence in front of
+ * `next`, which are to take their time. */
+aur_status aur_levels_append(aur_levels *state, const aur_levels *next, uint64_t silence);
+
 void aur_levels_finish(const aur_levels *state, aur_levels_result *out);
 
 #endif

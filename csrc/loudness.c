@@ -32,6 +32,7 @@ struct aur_loudness {
     unsigned channels;
     double rate;
 
+    uint64_t before;                /* frames in the 100 ms sums of signals that this one was appended to */
     uint64_t frame, row, row_end;   /* absolute: next frame, its row, first frame of the row after */
     double rows[TENS];              /* energy of the last 10 rows, by row % 10 */
     double sums[SHORT_TERM * TENS]; /* 100 ms energy that ends with each of the last 300 rows */
@@ -144,7 +145,7 @@ void aur_loudness_reset(aur_loudness *s) {
     memset(s->lanes, 0, sizeof s->lanes);
     memset(s->rows, 0, sizeof s->rows);
     memset(s->sums, 0, sizeof s->sums);
-    s->frame = s->row = 0;
+    s->before = s->frame = s->row = 0;
     s->row_end = row_begin(s, 1);
     s->momentary_max = s->short_term_max = 0.0;
     s->count = 0;
@@ -162,6 +163,34 @@ aur_status aur_loudness_reserve(aur_loudness *s, size_t frames) {
     s->room = (size_t)room;
     s->history = history;
     s->scratch = history + s->room;
+    return AUR_OK;
+}
+
+/* The largest mean power of `count` 100 ms sums in a row that lie on both sides of `seam`. */
+static double across(const aur_loudness *s, size_t seam, size_t count) {
+    double largest = 0.0;
+    for (size_t i = seam > count - 1 ? seam - count + 1 : 0; i < seam && i + count <= s->count; i++) {
+        double sum = 0.0;
+        for (size_t k = i; k < i + count; k++)
+            sum += s->history[k];
+        largest = sum > largest ? sum : largest;
+    }
+    return largest / (0.1 * (double)count * s->rate);
+}
+
+aur_status aur_loudness_append(aur_loudness *s, const aur_loudness *next) {
+    const size_t seam = s->count;
+    const aur_status status = aur_loudness_reserve(s, (size_t)(0.1 * (double)next->count * s->rate) + 1);
+    if (status != AUR_OK) return status;
+    memcpy(s->history + seam, next->history, next->count * sizeof *s->history);
+    s->count += next->count;
+    s->momentary_max = fmax(fmax(s->momentary_max, next->momentary_max), across(s, seam, MOMENTARY));
+    s->short_term_max = fmax(fmax(s->short_term_max, next->short_term_max), across(s, seam, SHORT_TERM));
+    s->before += next->before + row_begin(s, s->row - s->row % TENS);
+    memcpy(s->lanes, next->lanes, sizeof s->lanes);
+    memcpy(s->rows, next->rows, sizeof s->rows);
+    memcpy(s->sums, next->sums, sizeof s->sums);
+    s->frame = next->frame, s->row = next->row, s->row_end = next->row_end;
     return AUR_OK;
 }
 
@@ -274,9 +303,10 @@ static double ungated(const aur_loudness *s) {
         energy += s->weights[c] * s->lanes[c / 2].energy[c % 2];
     for (size_t i = 0; i < s->count; i++)
         energy += s->history[i];
-    for (uint64_t row = s->count * TENS; row < s->row; row++)
+    for (uint64_t row = s->row - s->row % TENS; row < s->row; row++)
         energy += s->rows[row % TENS];
-    return s->frame ? loudness(energy / (double)s->frame) : -INFINITY;
+    const double frames = (double)(s->before + s->frame);
+    return frames > 0.0 ? loudness(energy / frames) : -INFINITY;
 }
 
 double aur_loudness_integrated(const aur_loudness *s) {

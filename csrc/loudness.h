@@ -39,6 +39,11 @@ void aur_loudness_reset(aur_loudness *state);
 aur_status aur_loudness_reserve(aur_loudness *state, size_t frames);
 aur_status aur_loudness_process(aur_loudness *state, const float *const *in, size_t frames);
 
+/* As though the signal of `next`, of the same rate, channels, weights and flags, had been processed after
+ * this one; more may follow it. But the filters are at rest at the seam, the 100 ms begun there are left
+ * out, and windows that reach across it enter the maxima on a 100 ms grid, if they are whole by now. */
+aur_status aur_loudness_append(aur_loudness *state, const aur_loudness *next);
+
 /* The last 400 ms and the last 3 s, on the 10 ms grid. */
 double aur_loudness_momentary(const aur_loudness *state);
 double aur_loudness_short_term(const aur_loudness *state);

@@ -138,20 +138,21 @@ aur_status aur_pitch_create(double sample_rate, aur_pitch **out) {
 }
 
 aur_status aur_pitch_clone(const aur_pitch *state, aur_pitch **out) {
-    aur_status status = aur_pitch_create(state->sample_rate, out);
+    const aur_status status = aur_pitch_create(state->sample_rate, out);
     if (status != AUR_OK) return status;
-    aur_pitch *s = *out;
-    status = reserve(s, state->count);
-    if (status != AUR_OK) {
-        aur_pitch_destroy(s);
-        *out = NULL;
-        return status;
-    }
-    s->filled = state->filled, s->previous = state->previous, s->status = state->status;
-    s->count = state->count;
-    if (s->count) memcpy(s->rows, state->rows, s->count * sizeof *s->rows);
-    memcpy(s->samples, state->samples, sizeof s->samples);
+    aur_pitch_append(*out, state);
     return AUR_OK;
+}
+
+void aur_pitch_append(aur_pitch *s, const aur_pitch *next) {
+    aur_pitch_flush(s);
+    if (!s->status) s->status = next->status;
+    if (!s->status) s->status = reserve(s, s->count + next->count);
+    if (s->status) return;
+    if (next->count) memcpy(s->rows + s->count, next->rows, next->count * sizeof *s->rows);
+    s->count += next->count;
+    s->filled = next->filled, s->previous = next->previous;
+    memcpy(s->samples, next->samples, sizeof s->samples);
 }
 
 void aur_pitch_destroy(aur_pitch *state) {

@@ -32,6 +32,10 @@ void aur_pitch_process(aur_pitch *state, const float *mono, size_t frames);
 
 /* Takes in the whole frames that wait for a batch to fill. Nothing may be processed after it. */
 void aur_pitch_flush(aur_pitch *state);
+
+/* As though the signal of `next`, of the same rate, came after this one; more may follow it. But no frame
+ * reaches across the seam, and no step. */
+void aur_pitch_append(aur_pitch *state, const aur_pitch *next);
 aur_status aur_pitch_finish(const aur_pitch *state, aur_pitch_result *out);
 
 #endif

@@ -116,6 +116,23 @@ void aur_saturation_process(aur_saturation *s, const float *const in[2], size_t 
         find_flat_tops(s, &s->runs[c], in[c], frames, peaks[c]);
 }
 
+void aur_saturation_append(aur_saturation *s, const aur_saturation *next) {
+    for (int c = 0; c < 2; c++) {
+        end_run(s, &s->runs[c], 0.0f);
+        s->runs[c] = next->runs[c];
+        for (unsigned k = 0; k < AUR_SATURATION_BINS; k++)
+            s->histogram[c][k] += next->histogram[c][k];
+    }
+    for (unsigned k = 0; k < AUR_SATURATION_LEVELS; k++) {
+        s->flat_total[k] += next->flat_total[k];
+        if (next->flat_longest[k] > s->flat_longest[k]) s->flat_longest[k] = next->flat_longest[k];
+    }
+    for (unsigned h = 0; h < AUR_SATURATION_HEIGHTS; h++)
+        for (unsigned k = 0; k < AUR_SATURATION_RATIOS; k++)
+            s->maxima[h][k] += next->maxima[h][k];
+    if (next->peak > s->peak) s->peak = next->peak;
+}
+
 void aur_saturation_maxima(aur_saturation *s, const float *in, size_t frames) {
     uint16_t at[AUR_SATURATION_RUN];
     for (size_t begin = 1; begin + 1 < frames; begin += AUR_SATURATION_RUN) {

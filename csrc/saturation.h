@@ -34,6 +34,9 @@ typedef struct {
 #define AUR_SATURATION_RUN 512u
 void aur_saturation_process(aur_saturation *state, const float *const in[2], size_t frames);
 
+/* As though the signal of `next` had been processed after this one; a flat top ends at the seam. */
+void aur_saturation_append(aur_saturation *state, const aur_saturation *next);
+
 /* Adds the local maxima inside one row of one channel. */
 void aur_saturation_maxima(aur_saturation *state, const float *in, size_t frames);
 

@@ -326,6 +326,10 @@ int aur_spectral_ready(const aur_spectral *s) {
     return s->t.column == COLUMNS;
 }
 
+unsigned aur_spectral_waiting(const aur_spectral *s) {
+    return s->t.column >= OVERLAP ? (unsigned)(s->t.column - OVERLAP + 1) : 0;
+}
+
 static void accumulate(aur_spectral *s, unsigned lane) {
     const int bin = aur_activity_bin(&s->t.grid, s->row.energy[lane] * s->power_scale);
     s->t.frames++;
@@ -341,7 +345,7 @@ static void accumulate(aur_spectral *s, unsigned lane) {
 }
 
 unsigned aur_spectral_run(aur_spectral *s) {
-    unsigned frames = s->t.column >= OVERLAP ? (unsigned)(s->t.column - OVERLAP + 1) : 0;
+    unsigned frames = aur_spectral_waiting(s);
     /* What lies beyond the end is silence; a track shorter than one frame still gets one. */
     if (!aur_spectral_ready(s)) {
         for (int c = 0; c < 2; c++) {
@@ -365,6 +369,32 @@ const float *aur_spectral_magnitudes(const aur_spectral *s) {
 }
 size_t aur_spectral_bins(const aur_spectral *s) {
     return s->bins;
+}
+
+/* Bin b moved by `shift`, kept among `count`. */
+static int moved(int b, int shift, int count) {
+    return b + shift < 0 ? 0 : b + shift < count ? b + shift : count - 1;
+}
+
+void aur_spectral_append(aur_spectral *s, const aur_spectral *next) {
+    totals *t = &s->t;
+    const totals *n = &next->t;
+    const int shift = aur_activity_shift(&t->grid, &n->grid);
+    const int coarse = (int)lround((double)shift / AUR_ACTIVITY_COARSE);
+    for (int b = 0; b < AUR_ACTIVITY_BINS; b++) {
+        const int to = moved(b, shift, AUR_ACTIVITY_BINS);
+        t->counts[to] += n->counts[b];
+        t->sums[to].centroid += n->sums[b].centroid;
+        t->sums[to].rolloff += n->sums[b].rolloff;
+        t->sums[to].flatness += n->sums[b].flatness;
+    }
+    for (int b = 0; b < COARSE_BINS; b++)
+        for (unsigned g = 0; g < s->segment_count; g++)
+            t->segments[moved(b, coarse, COARSE_BINS)][g] += n->segments[b][g];
+    t->frames += n->frames;
+    t->column = n->column, t->filled = n->filled;
+    for (int c = 0; c < 2; c++)
+        memcpy(s->columns[c], next->columns[c], COLUMNS * s->pitch * sizeof(float));
 }
 
 void aur_spectral_finish(const aur_spectral *s, aur_spectral_result *out) {

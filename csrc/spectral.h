@@ -40,6 +40,9 @@ void aur_spectral_reset(aur_spectral *state);
 size_t aur_spectral_feed(aur_spectral *state, const float *left, const float *right, size_t frames);
 int aur_spectral_ready(const aur_spectral *state);
 
+/* Complete frames that wait for a batch to fill. */
+unsigned aur_spectral_waiting(const aur_spectral *state);
+
 /* Transforms the frames complete so far (AUR_LANES when ready, fewer at the end of a track) and
  * returns how many there were. */
 unsigned aur_spectral_run(aur_spectral *state);
@@ -48,6 +51,10 @@ unsigned aur_spectral_run(aur_spectral *state);
  * run. Frame 0 of every batch has an even index. */
 const float *aur_spectral_magnitudes(const aur_spectral *state);
 size_t aur_spectral_bins(const aur_spectral *state);
+
+/* As though the signal of `next`, of the same rate, had been fed after this one, whose complete frames must
+ * have been run; more may follow it. But no frame reaches across the seam. */
+void aur_spectral_append(aur_spectral *state, const aur_spectral *next);
 
 void aur_spectral_finish(const aur_spectral *state, aur_spectral_result *out);
 

@@ -42,10 +42,11 @@ typedef struct {
     float rows[ROW_KINDS][PAST + BLOCK_ROWS]; /* the last PAST rows, then room for a block */
 } carry;
 
-/* MOMENT_ROWS rows: their loudest power and the onsets among them. */
+/* MOMENT_ROWS rows, or fewer at the end of a signal: their loudest power and the onsets among them. */
 typedef struct {
     float power;
-    uint32_t onsets;
+    uint8_t rows, seam; /* seam: a signal begins here that was appended to music */
+    uint16_t onsets;
 } moment;
 
 struct aur_temporal {
@@ -60,9 +61,11 @@ struct aur_temporal {
     float *pending; /* history + block samples, `fill` of them filled */
     float *scratch; /* see scratch_floats */
     size_t fill;
-    int started;
+    int started, seam; /* seam: this signal was appended to music */
     carry carry;
-    size_t rows, capacity;  /* room for one block more than there are rows, always */
+    size_t earlier, earlier_moments; /* in kept and moments, of signals that this one was appended to */
+    size_t rows;
+    size_t capacity;        /* in rows: room for one block more than there are, always */
     float *kept[ROW_KINDS]; /* smoothed, every second row */
     moment *moments;
     aur_status status;
@@ -90,10 +93,12 @@ static void hann(float *taps, size_t count, double scale) {
         taps[i] = (float)(scale * (0.5 - 0.5 * cos(2.0 * AUR_PI * (double)(i + 1) / (double)(count + 1))));
 }
 
-/* Makes room for one more block. */
-static aur_status grow(aur_temporal *s) {
-    if (s->rows + BLOCK_ROWS <= s->capacity) return AUR_OK;
-    const size_t capacity = s->capacity ? 2 * s->capacity : 32 * BLOCK_ROWS;
+/* Makes room for one more block, and `more` rows. */
+static aur_status grow(aur_temporal *s, size_t more) {
+    /* Moments never stand for more rows than MOMENT_ROWS, so they need the room of the rows at least. */
+    const size_t needed = MOMENT_ROWS * s->earlier_moments + s->rows + BLOCK_ROWS + more;
+    if (needed <= s->capacity) return AUR_OK;
+    const size_t capacity = s->capacity ? needed + s->capacity : 32 * BLOCK_ROWS;
     for (size_t k = 0; k < ROW_KINDS; k++) {
         float *kept = realloc(s->kept[k], capacity / 2 * sizeof *kept);
         if (!kept) return AUR_ENOMEM;
@@ -131,7 +136,7 @@ aur_status aur_temporal_create(double sample_rate, aur_temporal **out) {
     s->pending = floats(s->history + s->block);
     s->scratch = floats(scratch_floats(s));
     if (!status && (!s->window || !s->pending || !s->scratch)) status = AUR_ENOMEM;
-    if (!status) status = grow(s);
+    if (!status) status = grow(s, 0);
     if (status) {
         aur_temporal_destroy(s);
         return status;
@@ -159,8 +164,8 @@ void aur_temporal_reset(aur_temporal *s) {
     memset(s->pending, 0, s->history * sizeof *s->pending);
     memset(&s->carry, 0, sizeof s->carry);
     s->fill = s->history;
-    s->started = 0;
-    s->rows = 0;
+    s->started = s->seam = 0;
+    s->rows = s->earlier = s->earlier_moments = 0;
     s->status = AUR_OK;
 }
 
@@ -290,17 +295,24 @@ static int is_onset(const float *onset, size_t r, size_t from, size_t to) {
     return onset[r] >= sum / (float)(high - low) + ONSET_ABOVE;
 }
 
+/* Kept rows that feel how a signal rises out of nothing at its start: after music that is no event. */
+static size_t spoilt_rows(const aur_temporal *s) {
+    return (LAG + s->frame / s->hop + ONSET_TAPS) / 2 + 1;
+}
+
 /*
  * Rows first .. first + count of the signal: kept smoothed, and searched for onsets. An onset needs
  * AROUND_ROWS rows after it to be judged, so the search lags behind, except at the end.
  */
 static void advance(const aur_temporal *s, const float *pending, size_t first, size_t count, int end,
                     float *scratch, carry *c, moment *moments) {
+    moments += s->earlier_moments;
     float total[BLOCK_ROWS];
     rows_of[s->simd](s, pending, count, scratch, c, total);
     for (size_t r = 0; r < count; r++) {
         moment *m = moments + (first + r) / MOMENT_ROWS;
-        if ((first + r) % MOMENT_ROWS == 0) *m = (moment){0.0f, 0};
+        if ((first + r) % MOMENT_ROWS == 0) *m = (moment){.seam = s->seam && first + r == 0};
+        m->rows++;
         if (total[r] > m->power) m->power = total[r];
     }
     for (size_t k = 0; k < ROW_KINDS; k++) {
@@ -311,7 +323,8 @@ static void advance(const aur_temporal *s, const float *pending, size_t first, s
             float sum = 0.0f;
             for (size_t j = 0; j < taps; j++)
                 sum += h[j] * x[j];
-            s->kept[k][first / 2 + i] = sum;
+            const int spoilt = s->seam && first / 2 + i < spoilt_rows(s);
+            s->kept[k][s->earlier + first / 2 + i] = spoilt ? 0.0f : sum;
         }
     }
     const size_t from = first < PAST ? PAST - first : 0, to = PAST + count;
@@ -336,7 +349,60 @@ void aur_temporal_process(aur_temporal *s, const float *mono, size_t frames) {
         memcpy(s->pending, s->pending + s->block, s->history * sizeof *mono);
         s->fill = s->history;
         s->rows += BLOCK_ROWS;
-        s->status = grow(s);
+        s->status = grow(s, 0);
+    }
+    aur_restore_denormals(env);
+}
+
+/* Whole rows in the block begun. */
+static size_t waiting(const aur_temporal *s) {
+    return (s->fill - s->history) / s->hop;
+}
+
+static size_t moments_of(size_t rows) {
+    return (rows + MOMENT_ROWS - 1) / MOMENT_ROWS;
+}
+
+/* Ends the signal so far, and goes on with `rows` of nothing. */
+static void conclude(aur_temporal *s, size_t fresh, size_t nothing) {
+    advance(s, s->pending, s->rows, fresh, 1, s->scratch, &s->carry, s->moments);
+    s->earlier += (s->rows + fresh) / 2;
+    s->earlier_moments += moments_of(s->rows + fresh);
+    for (size_t k = 0; k < ROW_KINDS; k++)
+        memset(s->kept[k] + s->earlier, 0, nothing / 2 * sizeof(float));
+    s->earlier += nothing / 2;
+    for (size_t rows = nothing; rows;) {
+        const size_t n = rows < MOMENT_ROWS ? rows : MOMENT_ROWS;
+        s->moments[s->earlier_moments++] = (moment){.rows = (uint8_t)n};
+        rows -= n;
+    }
+    s->rows = 0;
+}
+
+void aur_temporal_append(aur_temporal *s, const aur_temporal *next, uint64_t silence) {
+    if (!s->status) s->status = next->status;
+    if (s->status) return;
+    const aur_fpenv env = aur_flush_denormals();
+    const size_t fresh = waiting(s), left = (s->fill - s->history) % s->hop + (s->rows + fresh) % 2 * s->hop;
+    const size_t nothing = (size_t)((double)(left + silence) / (2.0 * (double)s->hop) + 0.5) * 2;
+    const int music = s->started || s->earlier > 0;
+    const size_t moments = next->earlier_moments + next->rows / MOMENT_ROWS;
+    s->status = grow(s, nothing + (moments + 3) * MOMENT_ROWS); /* three that may not be full */
+    if (!s->status) {
+        conclude(s, fresh, nothing);
+        for (size_t k = 0; k < ROW_KINDS; k++)
+            memcpy(s->kept[k] + s->earlier, next->kept[k], (next->earlier + next->rows / 2) * sizeof(float));
+        memcpy(s->moments + s->earlier_moments, next->moments, moments * sizeof *s->moments);
+        const size_t rows = next->earlier + next->rows / 2, spoilt = spoilt_rows(s);
+        for (size_t k = 0; k < ROW_KINDS && music; k++)
+            memset(s->kept[k] + s->earlier, 0, (rows < spoilt ? rows : spoilt) * sizeof(float));
+        if (music && moments) s->moments[s->earlier_moments].seam = 1;
+        s->seam = next->seam || (music && !next->earlier_moments);
+        s->earlier += next->earlier, s->earlier_moments += next->earlier_moments, s->rows = next->rows;
+        s->carry = next->carry;
+        memcpy(s->pending, next->pending, (s->history + s->block) * sizeof *s->pending);
+        s->fill = next->fill, s->started = next->started;
+        s->status = grow(s, 0);
     }
     aur_restore_denormals(env);
 }
@@ -350,9 +416,9 @@ static int by_value(const void *a, const void *b) {
  * Onsets in music, over the time there is music: from moments within ACTIVE_RANGE of the 95th
  * percentile of those that are not silent, on through pauses shorter than HOLD_SECONDS.
  */
-static void density(const aur_temporal *s, const moment *moments, size_t rows, float *sorted,
+static void density(const aur_temporal *s, const moment *moments, size_t count, float *sorted,
                     aur_temporal_result *out) {
-    const size_t count = (rows + MOMENT_ROWS - 1) / MOMENT_ROWS, hold = (size_t)(HOLD_SECONDS * s->row_rate);
+    const size_t hold = (size_t)(HOLD_SECONDS * s->row_rate);
     size_t audible = 0, active = 0, held = 0;
     for (size_t i = 0; i < count; i++)
         if (moments[i].power > 0.0f) sorted[audible++] = moments[i].power;
@@ -360,9 +426,9 @@ static void density(const aur_temporal *s, const moment *moments, size_t rows, f
     qsort(sorted, audible, sizeof *sorted, by_value);
     const float least = ACTIVE_RANGE * sorted[(size_t)(0.95 * (double)(audible - 1))];
     for (size_t i = 0; i < count; i++) {
-        const size_t span = rows - i * MOMENT_ROWS < MOMENT_ROWS ? rows - i * MOMENT_ROWS : MOMENT_ROWS;
+        const size_t span = moments[i].rows;
         if (moments[i].power >= least) {
-            out->onsets += moments[i].onsets;
+            out->onsets += moments[i].onsets - (uint64_t)(moments[i].seam && moments[i].onsets);
             held = hold + span;
         }
         active += held < span ? held : span;
@@ -377,9 +443,8 @@ static void density(const aur_temporal *s, const moment *moments, size_t rows, f
 aur_status aur_temporal_finish(const aur_temporal *s, aur_temporal_result *out) {
     memset(out, 0, sizeof *out);
     if (s->status) return s->status;
-    const size_t fresh = s->fill >= s->frame ? (s->fill - s->frame) / s->hop + 1 : 0;
-    const size_t rows = s->rows + fresh, count = s->rows / MOMENT_ROWS,
-                 room = count + BLOCK_ROWS / MOMENT_ROWS;
+    const size_t fresh = waiting(s), count = s->earlier_moments + s->rows / MOMENT_ROWS;
+    const size_t room = count + BLOCK_ROWS / MOMENT_ROWS;
     float *scratch = floats(scratch_floats(s)), *sorted = floats(room);
     moment *moments = malloc(room * sizeof *moments);
     carry *c = malloc(sizeof *c);
@@ -389,12 +454,12 @@ aur_status aur_temporal_finish(const aur_temporal *s, aur_temporal_result *out) 
         memcpy(moments, s->moments, count * sizeof *moments);
         memcpy(c, &s->carry, sizeof *c);
         advance(s, s->pending, s->rows, fresh, 1, scratch, c, moments);
-        density(s, moments, rows, sorted, out);
+        density(s, moments, count + moments_of(fresh), sorted, out);
         aur_restore_denormals(env);
         aur_tempo tempo;
-        status = aur_tempo_estimate(
-            &(aur_tempo_rows){s->kept[ONSET], s->kept[LOW], s->kept[HIGH], rows / 2, s->row_rate / 2.0},
-            &tempo);
+        status = aur_tempo_estimate(&(aur_tempo_rows){s->kept[ONSET], s->kept[LOW], s->kept[HIGH],
+                                                      s->earlier + (s->rows + fresh) / 2, s->row_rate / 2.0},
+                                    &tempo);
         if (!status) {
             out->tempo_bpm = tempo.bpm;
             out->tempo_alt = tempo.alt;

@@ -37,6 +37,11 @@ void aur_temporal_reset(aur_temporal *state);
 /* Consumes any number of samples; results do not depend on how they are cut into calls. */
 void aur_temporal_process(aur_temporal *state, const float *mono, size_t frames);
 
+/* As though `silence` samples of silence and then the signal of `next`, of the same rate, had been processed
+ * after this one; more may follow it. But no frame reaches across the seam, the time of `next` is right to
+ * 6 ms, and its start, which rises out of nothing by itself, is no onset. Fails as process does. */
+void aur_temporal_append(aur_temporal *state, const aur_temporal *next, uint64_t silence);
+
 /* What the signal so far measures as, as if silence followed. Leaves the state as it was, so it is
  * good at any prefix. AUR_ENOMEM when scratch memory, or an earlier row, could not be had. */
 aur_status aur_temporal_finish(const aur_temporal *state, aur_temporal_result *out);

@@ -176,6 +176,12 @@ double aur_truepeak_maximum(const aur_truepeak *state) {
     return after.maximum;
 }
 
+void aur_truepeak_append(aur_truepeak *s, const aur_truepeak *next) {
+    const float maximum = (float)aur_truepeak_maximum(s);
+    s->maximum = maximum > next->maximum ? maximum : next->maximum;
+    memcpy(s->history, next->history, sizeof s->history);
+}
+
 void aur_truepeak_envelope(aur_truepeak *s, const float *const *in, float *out, size_t frames) {
     float work[WORK], values[2][BLOCK];
     for (size_t done = 0; done < frames;) {

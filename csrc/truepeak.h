@@ -32,6 +32,10 @@ void aur_truepeak_reset(aur_truepeak *state);
 /* Updates the running maximum. Blocks that cannot exceed it are skipped exactly: |y| <= max|x| * sum|h|. */
 void aur_truepeak_process(aur_truepeak *state, const float *const *in, size_t frames);
 
+/* As though the signal of `next`, of as many channels, came after this one, with silence between them that
+ * takes no time. */
+void aur_truepeak_append(aur_truepeak *state, const aur_truepeak *next);
+
 /* Running maximum over everything processed, linear (the sample peak included). The snapshot also
  * counts the tail that the history still holds, as if silence followed. */
 double aur_truepeak_maximum(const aur_truepeak *state);
