@@ -271,6 +271,43 @@ def backup(
 
 
 @app.command()
+def album(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of albums.", readable=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Measure albums as wholes: one gain for all tracks of each keeps how they relate."""
+    from .album import albums, measure
+    from .library import Failure
+
+    failed: list[Failure] = []
+    found = albums(folder, failed)
+    total = sum(len(one.paths) for one in found)
+    done = iter(range(1, total + 1))
+    with _progress(not as_json, "measuring") as step:
+        for one in found:
+            reading = measure(one, failed, lambda _: step(next(done, total), total))
+            if reading is not None:
+                print(_json(reading.to_dict()) if as_json else _album_text(reading.to_dict()), flush=True)
+    for failure in failed:
+        error(f"{failure.path}: {failure.reason}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _album_text(data: dict[str, Any]) -> str:
+    def levels(row: dict[str, Any]) -> str:
+        return (
+            f"{row['lufs']:7.1f} LUFS   crest {row['crest_db']:4.1f} dB   LRA {row['loudness_range']:4.1f} LU"
+            f"   {row['true_peak_dbtp']:+6.2f} dBTP"
+        )
+
+    name = " — ".join(filter(None, (data["artist"], data["album"])))
+    head = f"{name}: {data['decision']['region']}, gain {data['gain_db']:+.1f} dB for every track"
+    rows = [f"  {row['title'][:32]:<32}{levels(row)}   {row['region']}" for row in data["tracks"]]
+    return "\n".join([head, f"  {'':<32}{levels(data)}", *rows])
+
+
+@app.command()
 def similar(
     track: Annotated[str, typer.Argument(metavar="TRACK", help="A track's id or its file.")],
     db: Database,

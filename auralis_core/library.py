@@ -21,7 +21,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from . import sidecar
+from . import sidecar, tags
 from .audio import probe
 from .dataset import Dataset, Track, TrackSource
 from .errors import AudioReadError, AuralisError, DatasetError, GeneratorError, SidecarError
@@ -102,27 +102,15 @@ def describe(path: str | PathLike[str]) -> TrackSource:
     ------
     AudioReadError, AudioFormatError
     """
-    # Here, not above: only what reads tags pays for the import.
-    from tinytag import TinyTag, TinyTagException
-
     path = os.fspath(path)
     info = probe(path)
     stat = os.stat(path)
-    title = artist = album = None
-    try:
-        tag = TinyTag.get(path, duration=False)
-        title, artist, album = tag.title, tag.artist or tag.albumartist, tag.album
-    except TinyTagException as e:
-        log.debug("%s: no tags: %s", path, e)
-
-    def clean(text: str | None) -> str:
-        return (text or "").replace("\0", " ").encode("utf-8", "replace").decode().strip()
-
+    tag = tags.read(path)
     return TrackSource(
         path=path,
-        title=clean(title) or Path(path).stem,
-        artist=clean(artist),
-        album=clean(album),
+        title=tag.title or Path(path).stem,
+        artist=tag.artist,
+        album=tag.album,
         frames=info.frames,
         sample_rate=info.sample_rate,
         channels=info.channels,

@@ -67,7 +67,8 @@ CORE = {
     "database": "copies",
     "dataset": "database migrations",
     "similar": "dataset",
-    "library": "audio dataset fingerprint sidecar",
+    "tags": "",
+    "library": "audio dataset fingerprint sidecar tags",
     "plan": "chain lwrp",
     "render": "audio chain crossfade plan",
     "fit": "render",
@@ -78,7 +79,8 @@ CORE = {
     "bench": "audio features fingerprint plan render",
     "checkup": "copies database migrations",
     "doctor": "audio checkup features fingerprint library sidecar",
-    "cli": "__init__ bench dataset doctor export fingerprint library similar",
+    "album": "audio features fit library lwrp plan sidecar tags",
+    "cli": "__init__ album bench dataset doctor export fingerprint library similar",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
 }
 
@@ -141,7 +143,7 @@ OWNERS = {
     "prometheus_client": {"server/metrics.py"},
     "distributed": {"server/spread.py", "server/cli.py"},
     "grpc": {"server/worker.py", "server/remote.py"},
-    "tinytag": {"auralis_core/library.py"},
+    "tinytag": {"auralis_core/tags.py"},
 }
 
 NEVER_IN_CORE = {"asyncio", "aiohttp", "grpc", "auralis_server", "server"}
