@@ -17,8 +17,8 @@ each case on a real file:
   times too long, or cut short: its frames are counted and libsndfile is told (`mpeg.py`). A FLAC
   stream without a length is decoded once to count it.
 - PCM with less data than the header promises is shortened silently: the promise is read back from
-  libsndfile's log, so that every truncated file ends in the same `AudioReadError`. Ogg carries no
-  promise; a cut Ogg file is a shorter file.
+  libsndfile's log, so that every truncated file ends in the same `AudioReadError`. Ogg promises no
+  length, but a file that ends inside a page was cut (`ogg.py`): whoever reads on to its end is told.
 - an Opus page whose stamp lies before its samples (ffmpeg writes such pages from Vorbis sources) is
   taken for damage: what follows is at an unknown frame and is not delivered.
 - its float to integer conversion is not used (`quantise.py`).
@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from .atomic import Replacement
 from .errors import AudioFormatError, AudioReadError, AuralisError
 from .mpeg import MeasuredMpeg
+from .ogg import is_cut
 from .quantise import Quantiser
 
 MAX_CHANNELS = 8
@@ -149,6 +150,7 @@ class AudioReader:
             self._mpeg = MeasuredMpeg.of(self._fd)
             self._file = self._open()
             self.info = self._describe(self._file)
+            self._is_cut = self.info.format == "OGG" and is_cut(self._fd)
         except AuralisError:
             self.close()
             raise
@@ -238,6 +240,10 @@ class AudioReader:
             raise ValueError("frames must not be negative")
         file = self._stream
         wanted = min(frames, self.info.frames - self._position)
+        if self._is_cut and wanted == 0 < frames:
+            raise AudioReadError(
+                f"truncated: the file ends inside a page after frame {self.frames}", self._path
+            )
         out = np.empty((self.info.channels, wanted), np.float32)
         done = 0
         while done < wanted:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from auralis_core import AudioFormatError, AudioReadError
 from auralis_core.audio import AudioReader, AudioWriter, blocks, probe, subtype_for, write
 from auralis_core.mpeg import MeasuredMpeg
+from auralis_core.ogg import is_cut
 
 SR = 44100
 
@@ -288,11 +289,50 @@ def test_opus_page_stamped_too_early_ends_the_file_there(files: dict[str, Path],
     np.testing.assert_array_equal(y, x[:, : y.shape[1]])
 
 
-def test_truncated_ogg_is_a_shorter_file(files: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_ogg_cut_inside_a_page_delivers_all_it_has_then_raises(
+    name: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    data, x = files[name].read_bytes(), whole(files[name])
+    path = tmp_path / name
+    start, end = list(ogg_pages(data))[-2]
+    for cut in (start + 2, start + 20, start + 100, end - 1):
+        path.write_bytes(data[:cut])
+        done: list[NDArray[np.float32]] = []
+        with AudioReader(path) as r:
+            with pytest.raises(AudioReadError, match="truncated: the file ends inside a page"):
+                drain(r, done)
+            y = np.concatenate(done, axis=1)
+            assert 0 < y.shape[1] == r.frames < x.shape[1]
+            r.seek(r.frames)
+            with pytest.raises(AudioReadError, match="truncated"):
+                r.read(1)
+            r.seek(0)
+            np.testing.assert_array_equal(r.read(r.frames), y)  # whoever asks for no more gets it all
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_ogg_that_ends_with_a_page_is_a_shorter_file(
+    name: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    data = files[name].read_bytes()
+    path = tmp_path / name
+    end = list(ogg_pages(data))[-3][1]
+    for rest in (b"", b"TAG" + bytes(125)):  # and an ID3 tag behind it is no page
+        path.write_bytes(data[:end] + rest)
+        assert 0 < whole(path).shape[1] == probe(path).frames < 6 * 48000
+
+
+def test_ogg_is_cut_exactly_where_no_page_ends(files: dict[str, Path], tmp_path: Path) -> None:
     data = files["a.ogg"].read_bytes()
+    pages = list(ogg_pages(data))
+    ends = {end for _, end in pages}
     path = tmp_path / "cut.ogg"
-    path.write_bytes(data[: len(data) // 2])
-    assert 0 < whole(path).shape[1] == probe(path).frames < 6 * SR
+    path.write_bytes(data)
+    with open(path, "r+b") as f:
+        for length in range(len(data), pages[-2][0] - 40, -1):
+            f.truncate(length)
+            assert is_cut(f.fileno()) == (length not in ends), length
 
 
 @pytest.mark.parametrize(
