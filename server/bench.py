@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from .binary import Frame
 from .client import Client
 from .load import Load
 from .protocol import Command, Credit, PlayEnhanced, Seek, Set, Stop
+from .soak import Soak
+from .soak import soak as fidget
 
 #: Formats of the synthesised tracks, by suffix.
 SUFFIXES = (".flac", ".mp3", ".ogg", ".wav")
@@ -184,6 +186,20 @@ async def streams(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limited_by = "the search" if good >= most else "refusals" if trials[-1].refused else "underruns"
     return Capacity(good, good / cores, cores, limited_by, *best[1:], trials)
+
+
+async def soak(folder: Path | None = None, *, minutes: float = 60.0, listeners: int = 4) -> Soak:
+    """Some listeners with random commands for a while: underruns, and whether memory grows."""
+    with tempfile.TemporaryDirectory(prefix="auralis-bench-") as scratch:
+        tracks = await asyncio.to_thread(_stock, Path(scratch) / "music", folder, SUFFIXES)
+        db = Path(scratch) / "auralis.db"
+        ids = await asyncio.to_thread(_measured, db, tracks)
+        with closing(Dataset(db)) as dataset:
+            seconds = min(track.duration for id in ids if (track := dataset.track(id)) is not None)
+        async with serving(tracks[0].parent, db, scan=False) as server:
+            result = await fidget(server.address, ids, seconds, listeners, server.rss_kb, 60 * minutes)
+            lag = (await server.status())["loop"]["lag_p99_ms"]
+    return replace(result, loop_lag_p99_ms=lag)
 
 
 async def _trial(server: Server, ids: list[int], streams: int, hold_s: float) -> tuple[Load, int, float]:

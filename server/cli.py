@@ -292,6 +292,29 @@ def bench_streams(
     )
 
 
+@benches.command("soak")
+def bench_soak(
+    folder: Music = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long.")] = 60.0,
+    streams: Annotated[int, typer.Option(min=1, help="Listeners with random commands.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Let listeners seek, switch and pause at random for an hour; count underruns, watch the memory."""
+    _need_server("bench soak")
+    from .bench import soak
+
+    result = asyncio.run(soak(folder, minutes=minutes, listeners=streams)).to_dict()
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['streams']} streams, {result['commands']} commands in {result['minutes']:g} minutes:"
+        f" {result['underruns']} underruns\n"
+        f"  resident {result['rss_first_kb'] / 1024:.1f} → {result['rss_last_kb'] / 1024:.1f} MB,"
+        f" {result['rss_slope_kb_per_min']:+.0f} kB a minute; errors {result['errors'] or 'none'}"
+    )
+
+
 def _need_server(command: str) -> None:
     try:
         import aiohttp  # noqa: F401

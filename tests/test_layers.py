@@ -119,7 +119,8 @@ SERVER = {
     "http_stream": "protocol sources studio threads",
     "lag": "",
     "load": "binary protocol",
-    "bench": "binary client load protocol",
+    "soak": "binary client load protocol",
+    "bench": "binary client load protocol soak",
     "metrics": "studio",
     "app": "admission config http_stream lag metrics parking protocol scanner security session sources "
     "studio",

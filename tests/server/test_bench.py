@@ -55,6 +55,15 @@ def test_streams_searches_up_to_the_most(capfd, songs: Path) -> None:
     assert data["cpu_ms_per_audio_s"] > 0
 
 
+def test_soak_fidgets_without_errors(capfd, songs: Path) -> None:
+    code, out, err = run(capfd, "soak", songs, "--minutes", 0.05, "--streams", 2, "--json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    data = json.loads(out)
+    assert (data["streams"], data["errors"]) == (2, {})
+    assert data["commands"] >= 2
+    assert data["audio_s"] > 0
+
+
 def test_folder_without_music_is_one_line(capfd, tmp_path: Path) -> None:
     code, out, err = run(capfd, "streams", tmp_path)
     assert (code, out) == (1, "")
