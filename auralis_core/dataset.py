@@ -180,6 +180,38 @@ class Dataset:
         )
         return total, [Track(*row) for row in page]
 
+    def albums(
+        self,
+        search: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        folders: Sequence[str | PathLike[str]] | None = None,
+    ) -> tuple[int, list[tuple[str, str, int, float, int]]]:
+        """How many albums match, and one page of them, by artist and album; parameters as for `tracks`.
+
+        Returns
+        -------
+        total : int
+        rows : list of (album, artist, tracks, seconds, id of the first track by path)
+            Tracks without an album belong to none.
+        """
+        if limit < 0 or offset < 0:
+            raise ValueError("limit and offset must not be negative")
+        words = search.casefold().split()
+        below, prefixes = _below(folders)
+        where = " AND ".join([below, "album <> ''", *["instr(words, ?)"] * len(words)])
+        groups = f"FROM tracks WHERE {where} GROUP BY artist, album"
+        arguments = (*prefixes, *words)
+        rows = self._database.rows
+        ((total,),) = rows(f"SELECT count(*) FROM (SELECT 1 {groups})", arguments)
+        # Beside a lone min(), SQLite takes bare columns from the row that has the minimum.
+        page = rows(
+            "SELECT album, artist, count(*), total(1.0 * frames / sample_rate), id, min(path)"
+            f" {groups} ORDER BY artist, album LIMIT ? OFFSET ?",
+            (*arguments, limit, offset),
+        )
+        return total, [row[:5] for row in page]
+
     def track(self, id: int) -> Track | None:
         """The track with this id, None when there is none."""
         return self._one("id", id)

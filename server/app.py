@@ -21,6 +21,7 @@ from auralis_core.features import simd
 from . import metrics, protocol, security
 from .admission import Admission
 from .config import ServerConfig
+from .http_library import LibraryPages
 from .http_stream import Downloads
 from .lag import LagProbe
 from .parking import Parking
@@ -60,6 +61,7 @@ STUDIO = web.AppKey("studio", Studio)
 DOWNLOADS = web.AppKey("downloads", Downloads)
 LAG = web.AppKey("lag", LagProbe)
 SCANNER = web.AppKey("scanner", Scanner)
+LIBRARY = web.AppKey("library", LibraryPages)
 SESSIONS = web.AppKey("sessions", set[Session])
 PARKING = web.AppKey("parking", Parking)
 PAGES = web.AppKey("pages", dict[str, Path])
@@ -76,6 +78,12 @@ def create_app(config: ServerConfig, token: str | None = None) -> web.Applicatio
         [
             web.get("/ws", converse),
             web.get("/healthz", health),
+            web.get("/readyz", ready),
+            web.get("/api/albums", list_albums),
+            web.get("/api/library/scan", scan_library),
+            web.post("/api/library/scan", scan_library),
+            web.get("/api/tracks/{id:[0-9]{1,15}}/similar", list_similar),
+            web.get("/api/tracks/{id:[0-9]{1,15}}/artwork", show_artwork),
             web.get("/metrics", show_metrics),
             web.get("/api/tracks", list_tracks),
             web.get("/api/tracks/{id:[0-9]{1,15}}", show_track),
@@ -145,6 +153,7 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
     downloads = app[DOWNLOADS] = Downloads(studio, config.measure_wait_s, config.stall_s)
     lag = app[LAG] = LagProbe()
     scanner = app[SCANNER] = Scanner(config, dataset, sources, studio.calm)
+    app[LIBRARY] = LibraryPages(studio, scanner)
     copying = asyncio.create_task(_copy_at_times(dataset))
     yield
     lag.close()
@@ -244,6 +253,34 @@ async def show_metrics(request: web.Request) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
+async def ready(request: web.Request) -> web.Response:
+    """`GET /readyz`: the library answers too; 503 when it does not."""
+    await asyncio.to_thread(request.app[STUDIO].dataset.counts)
+    return _json(Health("ready"))
+
+
+async def list_albums(request: web.Request) -> web.Response:
+    """`GET /api/albums?search=&limit=&offset=`."""
+    search = request.query.get("search", "")[:200]
+    limit, offset = _number(request, "limit", 50, 1, 1000), _number(request, "offset", 0, 0, 2**31)
+    return await request.app[LIBRARY].albums(search, limit, offset)
+
+
+async def list_similar(request: web.Request) -> web.Response:
+    """`GET /api/tracks/{id}/similar?limit=`."""
+    return await request.app[LIBRARY].similar(await _track(request), _number(request, "limit", 10, 1, 100))
+
+
+async def show_artwork(request: web.Request) -> web.Response:
+    """`GET /api/tracks/{id}/artwork`."""
+    return await request.app[LIBRARY].artwork(request, int(request.match_info["id"]))
+
+
+async def scan_library(request: web.Request) -> web.Response:
+    """`POST /api/library/scan` and `GET` of the same."""
+    return await request.app[LIBRARY].scan(request)
+
+
 async def list_tracks(request: web.Request) -> web.Response:
     """`GET /api/tracks?search=&limit=&offset=`."""
     search = request.query.get("search", "")[:200]
@@ -326,6 +363,7 @@ def _row(track: Track) -> TrackRow:
         sample_rate=track.sample_rate,
         channels=track.channels,
         fingerprint=track.status,
+        reason=track.reason,
     )
 
 

@@ -489,8 +489,8 @@ def decode_event(text: bytes | str) -> tuple[Event | None, int | None]:
 # --- HTTP bodies -------------------------------------------------------------------------------
 
 
-class TrackRow(Struct, frozen=True):
-    """One track of `/api/tracks`; `fingerprint` is ready, pending or failed."""
+class TrackRow(Struct, frozen=True, omit_defaults=True):
+    """One track of `/api/tracks`; `fingerprint` is ready, pending or failed, and then there is a reason."""
 
     id: int
     title: str
@@ -500,6 +500,50 @@ class TrackRow(Struct, frozen=True):
     sample_rate: int
     channels: int
     fingerprint: str
+    reason: str | None = None
+
+
+class SimilarRow(Struct, frozen=True):
+    """A neighbour of a track; one standard deviation of the library in every dimension is 1 away."""
+
+    id: int
+    title: str
+    artist: str
+    album: str
+    duration: float
+    distance: float
+
+
+class SimilarList(Struct, frozen=True):
+    """The answer of `/api/tracks/{id}/similar`."""
+
+    tracks: list[SimilarRow]
+
+
+class AlbumRow(Struct, frozen=True):
+    """One album of one artist; `track_id` is its first track, whose artwork is the album's."""
+
+    album: str
+    artist: str
+    tracks: int
+    duration: float
+    track_id: int
+
+
+class AlbumList(Struct, frozen=True):
+    """The answer of `/api/albums`."""
+
+    total: int
+    albums: list[AlbumRow]
+
+
+class ScanRow(Struct, frozen=True):
+    """How far the scan is: files looked at, of how many; the second pass measures what is new."""
+
+    running: bool
+    phase: str
+    done: int
+    total: int
 
 
 class TrackList(Struct, frozen=True):

@@ -50,14 +50,21 @@ class Scanner:
         self._calm = calm
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        #: What the scan does, or did last: "listing" or "measuring"; files looked at, of how many.
+        self.progress = ("", 0, 0)
 
     def start(self) -> bool:
         """Scan, unless a scan is running; whether one was begun."""
-        if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
+        if self._stop.is_set() or self.running:
             return False
         self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
         self._thread.start()
         return True
+
+    @property
+    def running(self) -> bool:
+        """Whether a scan is under way."""
+        return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
         """Stop; what was finished is stored."""
@@ -69,12 +76,13 @@ class Scanner:
         config = self._config
         try:
             for analyse in (False, True):
+                self.progress = ("measuring" if analyse else "listing", 0, 0)
                 report = scan(
                     config.dirs,
                     self._dataset,
                     jobs=max(1, (os.cpu_count() or 1) // 2) if analyse else None,
                     analyse=analyse,
-                    progress=self._look_up,
+                    progress=self._note,
                     cache=config.sidecar_dir,
                     measure=self._measure,
                 )
@@ -89,15 +97,19 @@ class Scanner:
         except AuralisError as e:
             log.error("scan ended early: %s", e)
 
-    def _look_up(self, done: int, total: int, path: str) -> None:
+    def _note(self, done: int, total: int, path: str) -> None:
+        self.progress = (self.progress[0], done, total)
+        self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
         if self._stop.is_set():
             raise _Stopped
 
     def _measure(self, path: str, cancelled: Callable[[], bool]) -> Fingerprint:
         def rest_or_stop() -> bool:
             while not self._calm.wait(REST_S):
-                self._look_up(0, 0, path)
-            self._look_up(0, 0, path)
+                self._stop_if_told()
+            self._stop_if_told()
             return cancelled()
 
         return self._sources.measure(Path(path), rest_or_stop)

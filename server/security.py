@@ -100,7 +100,8 @@ def guard(config: ServerConfig, token: str | None) -> Middleware:
         host = request.headers.get("Host", "")
         if not is_known_host(host, config):
             raise web.HTTPMisdirectedRequest(reason="unknown host")
-        if request.path == "/ws" and not is_own_origin(request.headers.get("Origin"), host):
+        acts = request.path == "/ws" or request.method not in ("GET", "HEAD")
+        if acts and not is_own_origin(request.headers.get("Origin"), host):
             raise web.HTTPForbidden(reason="foreign origin")
         if token is None or request.path in OPEN_PATHS:
             return await handler(request)

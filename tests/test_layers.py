@@ -117,13 +117,14 @@ SERVER = {
     "session": "binary outbox parking protocol stream studio threads",
     "scanner": "config sources",
     "http_stream": "protocol sources studio threads",
+    "http_library": "protocol scanner studio",
     "lag": "",
     "load": "binary protocol",
     "soak": "binary client load protocol",
     "bench": "binary client load protocol soak",
     "metrics": "studio",
-    "app": "admission config http_stream lag metrics parking protocol scanner security session sources "
-    "studio",
+    "app": "admission config http_library http_stream lag metrics parking protocol scanner security session "
+    "sources studio",
     "visit": "config remote",
     "cli": "app bench config demo load spread visit worker",
     "__main__": "cli",
