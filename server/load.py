@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from .binary import HEADER, HEADER_BYTES
-from .protocol import PlayEnhanced, encode
+from .protocol import PlayEnhanced, Stop, encode
 
 #: A listener starts to play when this much has come.
 CUSHION_S = 0.25
@@ -50,7 +50,7 @@ class Listener(asyncio.BufferedProtocol):
         self._rate = 0
         self._zero = 0.0  # when frame 0 sounds
         self.came = self.underruns = 0
-        self.refused = self.complete = False
+        self.refused = self.complete = self.gone = False
         self.worst_s = -1e9
 
     @property
@@ -72,6 +72,9 @@ class Listener(asyncio.BufferedProtocol):
         self._transport = transport
         transport.write(self._hello)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone = True
+
     def get_buffer(self, hint: int) -> memoryview:
         return _SCRATCH
 
@@ -91,9 +94,10 @@ class Listener(asyncio.BufferedProtocol):
         self._kept = self._parse(data)
 
     def close(self) -> None:
-        """Hang up."""
+        """Stop, so that nothing waits to be taken up again, and hang up."""
         if self._transport is not None:
-            self._transport.abort()
+            self._say(encode(Stop()))
+            self._transport.close()
 
     def _say(self, text: bytes) -> None:
         assert self._transport is not None
@@ -181,6 +185,8 @@ async def listen(address: str, tracks: list[int], streams: int, hold_s: float, p
     )
     for listener in listeners:
         listener.close()
+    while not all(listener.gone for listener in listeners):  # noqa: ASYNC110 - it takes a moment to say
+        await asyncio.sleep(0.01)
     return result
 
 

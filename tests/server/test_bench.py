@@ -86,7 +86,7 @@ async def test_listener_notices_a_frame_that_comes_late() -> None:
 
     x = music(0.5)
     start = AudioStreamStart(
-        stream=1, epoch=1, sample_rate=RATE, channels=2, format="f32le", total_frames=x.shape[1]
+        stream=1, epoch=1, sample_rate=RATE, channels=2, format="f32le", total_frames=x.shape[1], token=""
     )
 
     def message(opcode: int, body: bytes) -> bytes:
