@@ -119,34 +119,6 @@ def describe(path: str | PathLike[str]) -> TrackSource:
     )
 
 
-#: Largest picture handed out, in bytes.
-MOST_ARTWORK = 8 << 20
-
-
-def artwork(path: str | PathLike[str]) -> tuple[str, bytes] | None:
-    """The picture in the tags of a file, and its media type; None without one.
-
-    The type follows from the first bytes, not from what the tags say: JPEG, PNG, WebP or GIF, at most
-    `MOST_ARTWORK` long, and nothing else.
-    """
-    from tinytag import TinyTag, TinyTagException
-
-    try:
-        image = TinyTag.get(os.fspath(path), tags=True, duration=False, image=True).images.any
-    except (TinyTagException, OSError) as e:
-        log.debug("%s: no picture: %s", path, e)
-        return None
-    data = None if image is None else image.data
-    if not data or len(data) > MOST_ARTWORK:
-        return None
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "image/webp", data
-    for start, kind in ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif")):
-        if data.startswith(start):
-            return f"image/{kind}", data
-    return None
-
-
 def scan(
     dirs: Iterable[str | PathLike[str]],
     dataset: Dataset,

@@ -11,8 +11,8 @@ from pathlib import Path
 from aiohttp import web
 
 from auralis_core.dataset import Track
-from auralis_core.library import artwork
 from auralis_core.similar import nearest
+from auralis_core.tags import artwork
 
 from . import protocol
 from .protocol import AlbumList, AlbumRow, ScanRow, SimilarList, SimilarRow

@@ -133,7 +133,7 @@ SERVER = {
 #: What the server may know of the core beyond the public names.
 CORE_SEEN_BY_SERVER = {
     *("audio", "cli", "crossfade", "dataset", "doctor", "features", "fingerprint", "fit", "flac"),
-    *("library", "pieces", "render", "sidecar", "similar", "wavefile"),
+    *("library", "pieces", "render", "sidecar", "similar", "tags", "wavefile"),
 }
 
 #: A dependency with one owner: nobody else imports it.

@@ -16,7 +16,7 @@ from auralis_server.app import running
 from serving import Library, music
 
 from auralis_core.dataset import Dataset, TrackSource
-from auralis_core.library import MOST_ARTWORK
+from auralis_core.tags import MOST_ARTWORK
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
