@@ -173,12 +173,10 @@ class Remote:
             sending = _Sending(reader)
             try:
                 return self._settle(stub.Compute.future, iter(sending), shape, end, cancelled)
-            except GeneratorError:
-                if sending.error is not None:
-                    raise sending.error from None
-                raise
             finally:
                 sending.finish()
+                if sending.error is not None:  # whatever the worker made of what it got
+                    raise sending.error
 
     def _await_worker(self, end: float, cancelled: Callable[[], bool]) -> None:
         """Wait until some worker is there; a fleet that is gone for good is found out before the deadline."""

@@ -146,7 +146,7 @@ def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
 
     def wait(context: object) -> pb.Fingerprint:
         context.add_callback(left.set)  # type: ignore[attr-defined]
-        left.wait(LIMIT_S)
+        left.wait(3 * LIMIT_S)
         return pb.Fingerprint()
 
     with (
@@ -164,12 +164,12 @@ def test_call_is_cancelled_at_the_worker_when_nobody_waits(folder: Path) -> None
     def wait(context: object) -> pb.Fingerprint:
         context.add_callback(left.set)  # type: ignore[attr-defined]
         begun.set()
-        left.wait(LIMIT_S)
+        left.wait(3 * LIMIT_S)
         return pb.Fingerprint()
 
     with answering(wait) as address, fleet(address) as remote:
         with pytest.raises(GeneratorError, match="nobody waits"):
-            remote.measure(folder / "mono.wav", deadline_s=LIMIT_S, cancelled=begun.is_set)
+            remote.measure(folder / "mono.wav", deadline_s=4 * LIMIT_S, cancelled=begun.is_set)
         assert left.wait(LIMIT_S)
 
 

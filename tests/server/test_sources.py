@@ -230,17 +230,27 @@ async def test_breaker_opens_after_three_failures_and_spares_the_fourth_search(
 async def test_fleet_is_not_blamed_for_a_broken_file_nor_the_file_for_the_fleet(
     library: Library, dataset: Dataset
 ) -> None:
+    from auralis_server.rpc import codec
+
     whole, broken = library.add("a.flac", music(1)), library.add("b.wav", music(2))
     os.truncate(broken.path, 5000)
     with chain(dataset, unused(), "remote") as sources:
         for _ in range(2):
             assert await ask(sources, whole) is None
         assert dataset.track(whole.id).status == "pending"
-    with chain(dataset, unused(), "remote", "local") as sources:
+    message = codec.pack(fingerprint(whole.path))
+    with (
+        answering(lambda context: message) as address,
+        chain(dataset, address, "remote", "local") as sources,
+    ):
         for tries in (1, 2, 2):  # a search of two makers is one try
             assert await ask(sources, broken) is None
             assert counts(sources)["local"] == (0, 0, tries)
-            assert sources.rows()[0].state == "failing"  # not open: three tries were never its fault
+        for i in range(3):
+            other = library.add(f"{i}.wav", music(2, seed=i))
+            os.truncate(other.path, 5000)
+            assert await ask(sources, other) is None
+        assert sources.rows()[0].state == "failing"  # not open: it was never the fleet's fault
     assert dataset.track(broken.id).status == "failed"
 
 
