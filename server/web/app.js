@@ -57,7 +57,7 @@ player.addEventListener("progress", ({ detail }) => {
   else showFingerprint(null, "Could not be measured");
 });
 player.addEventListener("change", showState);
-player.addEventListener("ended", () => go(1));
+player.addEventListener("ended", showState);
 player.addEventListener("trouble", ({ detail }) => complain(trouble(detail), detail.code));
 player.addEventListener("connection", ({ detail: { up } }) => {
   const link = $("link");
@@ -74,7 +74,10 @@ library.addEventListener("choose", ({ detail }) => start(detail));
 library.addEventListener("trouble", ({ detail }) => complain(trouble(detail), detail.code));
 $("toggle").addEventListener("click", toggle);
 $("previous").addEventListener("click", () => go(-1));
-$("next").addEventListener("click", () => go(1));
+$("next").addEventListener("click", next);
+$("upcoming").addEventListener("click", ({ target }) => playUpcoming(target.closest("button")));
+$("crossfade").addEventListener("input", () => setCrossfade(Number($("crossfade").value)));
+$("match").addEventListener("change", () => setMatched($("match").checked));
 $("ab").addEventListener("click", compare);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("notice").querySelector("button").addEventListener("click", silence);
@@ -100,9 +103,32 @@ function toggle() {
   else if (library.first) start(library.first);
 }
 
-function start(track) {
+function start(track, following = library.after(track)) {
   dismiss();
-  player.play(track);
+  player.play(track, 0, following);
+}
+
+function next() {
+  dismiss();
+  player.next();
+}
+
+function playUpcoming(button) {
+  const at = Number(button?.dataset.at ?? -1);
+  if (at >= 0) start(player.upcoming[at], player.upcoming.slice(at + 1));
+}
+
+let pendingCrossfade = 0;
+function setCrossfade(seconds) {
+  $("crossfade-value").textContent = seconds ? `${seconds} s` : "none";
+  clearTimeout(pendingCrossfade);
+  pendingCrossfade = setTimeout(() => player.queue(player.upcoming, seconds), 200);
+}
+
+function setMatched(on) {
+  $("match").checked = on;
+  player.matched = on;
+  showStats();
 }
 
 function resume() {
@@ -154,7 +180,9 @@ const KEYS = {
   ArrowUp: () => library.move(-1),
   ArrowDown: () => library.move(1),
   b: compare,
+  l: () => setMatched(!player.matched),
   m: mute,
+  n: next,
   "[": () => setIntensity(Number($("intensity").value) - INTENSITY_STEP),
   "]": () => setIntensity(Number($("intensity").value) + INTENSITY_STEP),
   "/": () => $("search").focus(),
@@ -172,7 +200,7 @@ function key(event) {
   const preset = $("presets").querySelectorAll("input")[Number(event.key) - 1];
   let act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (event.shiftKey && event.key === "ArrowLeft") act = () => go(-1);
-  if (event.shiftKey && event.key === "ArrowRight") act = () => go(1);
+  if (event.shiftKey && event.key === "ArrowRight") act = next;
   if (preset) act = () => preset.click();
   if (!act) return;
   event.preventDefault();
@@ -204,12 +232,27 @@ function showState() {
   $("waiting").textContent = stallWords(stalled);
   $("ab").setAttribute("aria-checked", !settings.bypass);
   $("previous").disabled = !library.neighbour(track, -1);
-  $("next").disabled = !library.neighbour(track, 1);
+  $("next").disabled = !player.upcoming.length;
+  showUpcoming(player.upcoming);
   $("presets").classList.toggle("off", settings.bypass);
   $("preset-words").textContent = settings.bypass ? ORIGINAL : presetWords(settings.preset);
   const chosen = $("presets").querySelector(`input[value="${CSS.escape(settings.preset)}"]`);
   if (chosen) chosen.checked = true;
   library.mark(track, playing && !stalled);
+}
+
+const SHOWN = 5; // of what is coming up
+let shownUpcoming = [];
+function showUpcoming(tracks) {
+  if (tracks === shownUpcoming) return;
+  shownUpcoming = tracks;
+  const rows = tracks.slice(0, SHOWN).map((track, at) => {
+    const button = el("button", { type: "button", "data-at": at }, el("b", {}, track.title), el("span", { class: "soft" }, clock(track.duration)));
+    return el("li", {}, button);
+  });
+  $("upcoming").replaceChildren(...rows);
+  const more = tracks.length - SHOWN;
+  $("upcoming-count").textContent = more > 0 ? `and ${more} more` : tracks.length ? "" : "Nothing queued";
 }
 
 async function describe(id) {
@@ -247,6 +290,7 @@ function showStats() {
     ["Interruptions", String(player.underruns)],
     ["First sound after", number(firstSoundMs, 0, "ms")],
     ["Change heard after", number(changeMs, 0, "ms")],
+    ["Enhanced is louder by", number(player.differenceDb, 1, "dB", true)],
     ["Device latency", number(player.deviceLatencyMs, 0, "ms")],
     ["Output", sink],
   ]);

@@ -46,6 +46,12 @@ export class Library extends EventTarget {
     return at < 0 ? undefined : this.#tracks[at + by];
   }
 
+  /** The rows below `track`, as far as one queue holds them. */
+  after(track) {
+    const at = this.#tracks.findIndex(({ id }) => id === track?.id);
+    return at < 0 ? [] : this.#tracks.slice(at + 1, at + 1 + MOST);
+  }
+
   get first() {
     return this.#tracks[0];
   }

@@ -9,18 +9,22 @@ const LEAD_MS = 500;
 const TICK_MS = 50;
 const CREDIT_MS = 100;
 const PAUSE_FADE_S = 0.015;
+const TRIM_FADE_S = 0.02;
 const STALLED_MS = 700; // silence longer than any start is worth a word
 
 /**
  * Events, all with their data in `detail`: `hello`, `connection` ({up, retryMs}), `track` (as soon as it
- * is asked for; null for none), `start` (when the server begins it), `params`, `chunk` (when its audio
- * sounds), `progress`, `change` (play state or settings), `ended`, `trouble` (an error with a code).
+ * is asked for, or sounds because its turn has come; null for none), `start` (when the server begins it, or
+ * it sounds), `params`, `chunk` (when its audio sounds), `progress`, `change` (play state, settings or
+ * queue), `ended`, `trouble` (an error with a code).
  */
 export class Player extends EventTarget {
   settings = { preset: "adaptive", intensity: 1, bypass: false };
   track = null; // the library's row of what plays
   playing = false; // what the listener wants
   stalled = null; // why nothing sounds although it should: offline or late
+  upcoming = []; // rows of what follows, in order
+  crossfade = 0; // seconds between tracks
   stats = { sink: "–", firstSoundMs: null, changeMs: null };
 
   #connection;
@@ -30,7 +34,15 @@ export class Player extends EventTarget {
   #stream = null; // {id, epoch, rate, frames}
   #sink = null;
   #early = []; // what came for the sink before it was ready
-  #map = { at_frame: 0, track_frame: 0 };
+  #greeting;
+  #rows = new Map(); // id → row of everything played or queued
+  #starts = []; // track_start of what sounds and of what was sent ahead, ascending
+  #over = false; // the server has sent the last frame
+  #received = null; // the stream frame that must come next
+  #bypassed = new Map(); // generation → whether it is the original
+  #powers = { dry: 0, wet: 0 }; // of this track before and after, summed over its records
+  #matched = false;
+  #trim = 1;
   #chunks = []; // decision records of audio that has not sounded yet
   #target = null; // {seconds, epoch} of a start or seek not heard yet; epoch null until it is known
   #asked = null; // when the play or change being waited for was asked
@@ -42,6 +54,7 @@ export class Player extends EventTarget {
   constructor(url) {
     super();
     const greeting = { protocol: 1, formats: ["f32le"], lead_ms: LEAD_MS, max_buffer_ms: BUFFER_S * 1000 };
+    this.#greeting = greeting;
     this.#connection = new Connection(url, greeting);
     this.#connection.addEventListener("up", () => this.#back());
     this.#connection.addEventListener("down", ({ detail }) => {
@@ -54,16 +67,21 @@ export class Player extends EventTarget {
     setInterval(() => this.#report(), CREDIT_MS);
   }
 
-  /** Start `track` (a row of /api/tracks). Call it from a click or a key: browsers demand that for sound. */
-  async play(track, seconds = 0) {
+  /**
+   * Start `track` (a row of /api/tracks), and after it what `following` names. Call it from a click or a
+   * key: browsers demand that for sound.
+   */
+  async play(track, seconds = 0, following = this.upcoming) {
     try {
       this.#sound(this.#open(track.sample_rate));
     } catch {
       return this.#trouble({ code: "no_sound" });
     }
-    const before = { track: this.track, playing: this.playing };
+    const before = { track: this.track, playing: this.playing, upcoming: this.upcoming };
     const target = { seconds, epoch: null };
     this.track = track;
+    this.upcoming = following;
+    this.#rows.set(track.id, track);
     this.playing = true;
     this.#target = target;
     this.#asked = { what: "firstSoundMs", at: performance.now(), ready: (state) => state.running };
@@ -72,7 +90,8 @@ export class Player extends EventTarget {
     const { preset, intensity, bypass } = this.settings;
     const data = { track_id: track.id, preset, intensity, start_seconds: seconds };
     try {
-      await this.#connection.request(bypass ? "play_normal" : "play_enhanced", data);
+      const { superseded } = await this.#connection.request(bypass ? "play_normal" : "play_enhanced", data);
+      if (!superseded) this.#sendQueue();
     } catch (error) {
       this.#trouble(error);
       if (this.#target !== target) return; // something else has been asked for since
@@ -82,6 +101,47 @@ export class Player extends EventTarget {
       this.#emit("track", this.track);
       this.#emit("change");
     }
+  }
+
+  /** What follows the track that plays: rows of /api/tracks. */
+  queue(tracks, crossfade = this.crossfade) {
+    this.upcoming = tracks;
+    this.crossfade = crossfade;
+    if (this.#stream) this.#sendQueue();
+    this.#emit("change");
+  }
+
+  /** Go on with the first of `upcoming`. */
+  next() {
+    const track = this.upcoming[0];
+    if (!track) return;
+    if (!this.#stream) {
+      this.play(track, 0, this.upcoming.slice(1));
+      return;
+    }
+    const target = { seconds: 0, epoch: null };
+    this.#target = target;
+    this.#request("next", {}).then(
+      ({ epoch }) => (epoch === undefined ? this.#drop(target) : (target.epoch = epoch)),
+      () => this.#drop(target),
+    );
+    if (!this.playing) this.resume();
+  }
+
+  /** Original and enhanced at equal loudness: the louder of the two is turned down. */
+  set matched(on) {
+    this.#matched = on;
+    this.#match();
+  }
+
+  get matched() {
+    return this.#matched;
+  }
+
+  /** How much louder the enhanced sound of this track has been so far, in dB; null until it was heard. */
+  get differenceDb() {
+    const { dry, wet } = this.#powers;
+    return dry > 0 && wet > 0 ? 10 * Math.log10(wet / dry) : null;
   }
 
   pause() {
@@ -117,7 +177,7 @@ export class Player extends EventTarget {
     this.#target = target;
     this.#request("seek", { seconds: to }).then(
       ({ epoch }) => (target.epoch = epoch),
-      () => this.#target === target && (this.#target = null),
+      () => this.#drop(target),
     );
   }
 
@@ -149,7 +209,8 @@ export class Player extends EventTarget {
     if (!this.#stream) return this.#left;
     if (!this.#sink) return 0;
     const { position } = this.#sink.state();
-    return Math.max(0, position - this.#map.at_frame + this.#map.track_frame) / this.#stream.rate;
+    const { at_frame: at, track_frame: frame } = this.#starts[0] ?? { at_frame: 0, track_frame: 0 };
+    return Math.max(0, position - at + frame) / this.#stream.rate;
   }
 
   /** Seconds received and not heard yet. */
@@ -181,13 +242,25 @@ export class Player extends EventTarget {
   /** Let a room be heard. */
   #sound({ context, fader }) {
     context.resume();
-    fader.gain.setTargetAtTime(this.#volume, context.currentTime, PAUSE_FADE_S / 3);
+    fader.gain.setTargetAtTime(this.#volume * this.#trim, context.currentTime, PAUSE_FADE_S / 3);
   }
 
-  #back() {
+  /** The connection is up, again: take up the stream where it broke off; failing that, start anew. */
+  async #back() {
     this.#up = true;
     this.#emit("connection", { up: true });
     if (!this.#stream) return;
+    const { id: stream, epoch, token } = this.#stream;
+    if (this.#received !== null) {
+      const resume = { stream, epoch, next_frame: this.#received, token };
+      try {
+        await this.#connection.request("hello", { ...this.#greeting, resume });
+        this.#connection.send(this.playing ? "resume" : "pause"); // as it was left while nobody could be told
+        return;
+      } catch ({ code }) {
+        if (code === "offline" || this.#stream?.id !== stream) return;
+      }
+    }
     this.#left = this.seconds;
     this.#stream = null;
     if (this.playing) this.play(this.track, this.#left);
@@ -200,18 +273,18 @@ export class Player extends EventTarget {
       case "audio_stream_start":
         return this.#start(data);
       case "track_start":
-        this.#map = data;
-        return this.#emit("start", data);
+        return this.#begin(data);
       case "clear":
         return this.#clear(data);
       case "params":
-        return this.#emit("params", data);
+        return this.#params(data);
       case "chunk":
         this.#chunks.push(data);
         return;
       case "fingerprint_progress":
         return this.#emit("progress", data);
       case "audio_stream_end":
+        if (data.stream === this.#stream?.id) this.#over = true;
         if (data.stream === this.#stream?.id && data.reason === "error") {
           this.#stopped(this.seconds);
           this.#dropSink();
@@ -222,10 +295,14 @@ export class Player extends EventTarget {
     }
   }
 
-  async #start({ stream, epoch, sample_rate: rate, channels, total_frames: frames }) {
+  async #start({ stream, epoch, sample_rate: rate, channels, total_frames: frames, token }) {
     this.#dropSink();
-    this.#stream = { id: stream, epoch, rate, frames };
+    this.#stream = { id: stream, epoch, rate, frames, token };
     this.#chunks = [];
+    this.#starts = [];
+    this.#over = false;
+    this.#received = Math.round((this.#target?.seconds ?? 0) * rate);
+    this.#bypassed.clear();
     if (this.#target) this.#target.epoch = epoch;
     const room = this.#open(rate);
     if (this.#room && this.#room !== room) this.#room.context.suspend();
@@ -240,12 +317,79 @@ export class Player extends EventTarget {
 
   #audio(buffer) {
     const header = readHeader(buffer);
-    if (header.stream === this.#stream?.id) this.#toSink((sink) => sink.push(buffer, header));
+    if (header.stream !== this.#stream?.id) return;
+    if (header.epoch === this.#stream.epoch) this.#received = header.position + header.frames;
+    this.#over = false;
+    this.#toSink((sink) => sink.push(buffer, header));
+  }
+
+  /** Where a track lies: at once for what is asked for, later for what follows. */
+  #begin(data) {
+    if (data.stream !== this.#stream?.id) return;
+    this.#starts = this.#starts.filter(({ at_frame: at }) => at < data.at_frame);
+    this.#starts.push({ ...data, params: [] });
+    this.#received ??= data.at_frame;
+    if (this.#starts.length === 1) this.#turn(this.#starts[0]);
+  }
+
+  /** What a start announces has begun to sound. */
+  #turn(start) {
+    const row = this.#rows.get(start.track_id);
+    const at = this.upcoming.findIndex(({ id }) => id === start.track_id);
+    if (row && row !== this.track) {
+      if (at >= 0) this.upcoming = this.upcoming.slice(at + 1);
+      this.track = row;
+      this.#powers = { dry: 0, wet: 0 };
+      this.#emit("track", row);
+      this.#emit("change");
+    }
+    this.#emit("start", start);
+    for (const params of start.params.splice(0)) this.#emit("params", params);
+  }
+
+  #params(data) {
+    this.#bypassed.set(data.generation, data.bypass);
+    if (!data.bypass) this.#powers = { dry: 0, wet: 0 }; // another sound, another difference
+    if (this.#starts.length > 1) this.#starts.at(-1).params.push(data);
+    else this.#emit("params", data);
+  }
+
+  /** Sum up what a record says of loudness before and after. */
+  #weigh({ generation, lufs_in: before, lufs_out: after }) {
+    if (this.#bypassed.get(generation) !== false || before === null || after === null) return;
+    this.#powers.dry += 10 ** (before / 10);
+    this.#powers.wet += 10 ** (after / 10);
+  }
+
+  /** Turn down the louder of original and enhanced by the difference, while they are to be matched. */
+  #match() {
+    const original = this.#bypassed.get(this.#sink?.state().generation) ?? this.settings.bypass;
+    const difference = (this.#matched && this.differenceDb) || 0;
+    const trim = 10 ** (Math.min(0, original ? difference : -difference) / 20);
+    if (Math.abs(trim - this.#trim) < 1e-3) return;
+    this.#trim = trim;
+    if (!this.playing || !this.#room) return;
+    const { context, fader } = this.#room;
+    fader.gain.setTargetAtTime(this.#volume * trim, context.currentTime, TRIM_FADE_S);
+  }
+
+  #sendQueue() {
+    for (const row of this.upcoming) this.#rows.set(row.id, row);
+    const ids = this.upcoming.map(({ id }) => id);
+    this.#connection.send("queue", { track_ids: ids, crossfade_seconds: this.crossfade });
+  }
+
+  #drop(target) {
+    if (this.#target === target) this.#target = null;
   }
 
   #clear({ stream, epoch, keep_until: keepUntil }) {
     if (stream !== undefined && stream !== this.#stream?.id) return;
+    if (!this.#stream) return;
     this.#stream.epoch = epoch;
+    this.#received = keepUntil ?? null;
+    this.#over = false;
+    this.#starts = this.#starts.filter(({ at_frame: at }) => keepUntil !== null && at <= keepUntil);
     this.#chunks = this.#chunks.filter(({ at_frame: at }) => keepUntil !== null && at <= keepUntil);
     this.#toSink((sink) => sink.clear(epoch, keepUntil ?? null));
   }
@@ -273,10 +417,17 @@ export class Player extends EventTarget {
     }
     const target = this.#target;
     if (target && target.epoch !== null && state.running && state.epoch >= target.epoch) this.#target = null;
-    while (this.#chunks.length && this.#chunks[0].at_frame <= state.position) {
-      this.#emit("chunk", this.#chunks.shift());
+    while (this.#starts.length > 1 && this.#starts[1].at_frame <= state.position) {
+      this.#starts.shift();
+      this.#turn(this.#starts[0]);
     }
-    if (state.ended && !target) {
+    while (this.#chunks.length && this.#chunks[0].at_frame <= state.position) {
+      const chunk = this.#chunks.shift();
+      this.#weigh(chunk);
+      this.#emit("chunk", chunk);
+    }
+    this.#match();
+    if (state.ended && this.#over && !target) {
       this.#stopped(0);
       this.#emit("ended");
     }

@@ -29,6 +29,7 @@ class Player extends AudioWorkletProcessor {
       const last = Boolean(header.flags & LAST_OF_TRACK);
       const place = this.timeline.admit(header, last);
       if (place) this.store(message, header, place);
+      if (place) this.ended = false;
     } else if (message.clear) {
       const { epoch, keepUntil } = message.clear;
       if (keepUntil === null) this.stop();

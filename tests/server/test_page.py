@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ TAP = """
       connect.call(this, tap);
       connect.call(tap, to);
       window.tapNode = tap;
+      window.tapGain = () => this.gain.value;
     }
     return connect.call(this, to, ...rest);
   };
@@ -780,3 +782,131 @@ def test_late_and_stale_frames_are_placed_by_epoch_and_position(visit: Callable[
         '{"at":10,"skip":0,"restart":true}',
         "10,30,true",
     ]
+
+
+def test_list_plays_on_without_a_gap_and_next_skips(
+    visit: Callable[..., Visit], music: dict[str, Path], server: Server
+) -> None:
+    titles = [piece.title for piece in demo.PIECES]
+    first, second = samples(music[titles[0]]), samples(music[titles[1]])
+
+    def scenario() -> Visit:
+        v = visit()
+        v.page.click("#ab")
+        v.track(titles[0]).click()
+        v.until("document.querySelectorAll('#upcoming button').length > 0")
+        v.listen(0.3)
+        # The last second and a half of the first track, and on.
+        v.page.evaluate(
+            "(s) => { const bar = document.querySelector('#seek'); bar.value = s;"
+            "bar.dispatchEvent(new Event('change')); }",
+            first.shape[1] / 44100 - 1.5,
+        )
+        v.until("document.querySelector('#title').textContent === arg", titles[1])
+        v.listen(0.8)
+        return v
+
+    v = undisturbed(scenario)
+    seam = np.concatenate([first, second], axis=1)
+    start, _, frames = same_run(seam, v.heard())
+    assert start < first.shape[1] - 44100
+    assert start + frames > first.shape[1] + 20_000
+    assert v.page.locator("#upcoming b").first.inner_text() == titles[2]
+    v.page.keyboard.press("n")
+    v.until("document.querySelector('#title').textContent === arg", titles[2])
+    v.until("document.querySelector('#upcoming b').textContent === arg", titles[3])
+    v.page.locator("#upcoming button").last.click()
+    v.until("document.querySelector('#title').textContent === arg", titles[-1])
+    assert v.text("#upcoming-count") == "Nothing queued"
+    assert v.page.is_disabled("#next")
+
+
+def test_comparison_is_at_equal_loudness_when_asked(visit: Callable[..., Visit]) -> None:
+    title = "Letter from the Attic"  # quiet: enhanced it is louder by several dB
+    v = visit()
+    v.track(title).click()
+    v.listen(4)
+    difference = float(v.stat("Enhanced is louder by").split()[0].replace("−", "-"))
+    assert difference > 2
+    v.page.keyboard.press("l")
+    assert v.page.is_checked("#match")
+    v.listen(0.3)  # the fade of the gain
+    gains = []
+    for _ in range(2):
+        v.listen(1)
+        gains.append(v.page.evaluate("tapGain()"))
+        v.page.keyboard.press("b")
+        v.listen(0.5)
+    # Enhanced is turned down by the difference (the figure is rounded to .1 dB), the original untouched.
+    assert abs(20 * np.log10(gains[0]) + difference) < 0.15
+    assert abs(gains[1] - 1) < 1e-3
+    v.page.keyboard.press("l")
+    v.listen(0.5)
+    assert abs(v.page.evaluate("tapGain()") - 1) < 1e-3
+
+
+class Line:
+    """A way to the server that can be cut, as a network does: without a word."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._far = server, server.port
+        self._writers: list[asyncio.StreamWriter] = []
+        opened = asyncio.run_coroutine_threadsafe(self._open(), server._loop)
+        self._listener = opened.result(10)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def _open(self) -> asyncio.Server:
+        return await asyncio.start_server(self._join, "127.0.0.1", 0)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
+        self._writers += [writer, far_writer]
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def cut(self) -> None:
+        def abort() -> None:
+            for writer in self._writers:
+                writer.transport.abort()
+            self._writers.clear()
+
+        self._server._loop.call_soon_threadsafe(abort)
+
+    def close(self) -> None:
+        self.cut()
+        self._server._loop.call_soon_threadsafe(self._listener.close)
+
+
+def test_cut_line_is_taken_up_without_a_sample_lost(
+    visit: Callable[..., Visit], music: dict[str, Path], server: Server
+) -> None:
+    line = Line(server)
+    reached = server.port
+    try:
+
+        def scenario() -> Visit:
+            server.port = line.port
+            v = visit()
+            server.port = reached
+            v.page.click("#ab")
+            v.track("Every Fader Up").click()
+            v.listen(2)
+            line.cut()
+            v.until("document.querySelector('#link').textContent !== 'Connected'")
+            v.until("document.querySelector('#link').textContent === 'Connected'")
+            v.listen(5)  # longer than was held
+            v.complaints[:] = [c for c in v.complaints if "WebSocket" not in c]
+            return v
+
+        v = undisturbed(scenario)
+        _, _, frames = same_run(samples(music["Every Fader Up"]), v.heard())
+        assert frames > 5 * 44100
+    finally:
+        server.port = reached
+        line.close()
