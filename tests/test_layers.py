@@ -227,6 +227,18 @@ def test_server_module_imports_only_what_lies_above_it(path: Path) -> None:
     assert inner(names, "auralis_core") <= CORE_SEEN_BY_SERVER | {"__init__", "errors", "schema", "lwrp"}
 
 
+def test_generators_protocol_knows_the_core_and_what_protoc_made_and_nothing_else() -> None:
+    names = imported(ROOT / "server" / "rpc" / "codec.py")
+    assert names <= {
+        "__future__",
+        "base64",
+        "numpy",
+        "numpy.typing",
+        "auralis_core",
+        "auralis_server.fingerprint_pb2",
+    }
+
+
 @pytest.mark.parametrize("path", [*modules("auralis_core"), *modules("server")], ids=lambda p: p.name)
 def test_dependency_with_one_owner_is_imported_by_it_alone(path: Path) -> None:
     place = path.relative_to(ROOT).as_posix()

@@ -52,7 +52,7 @@ def test_wheel_holds_the_two_packages_and_nothing_else_at_top_level(wheel: Path)
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names}
     assert {t for t in top if not t.endswith(".dist-info")} == {"auralis_core", "auralis_server"}
-    assert "auralis_server/web/index.html" in names
+    assert {"auralis_server/web/index.html", "auralis_server/rpc/fingerprint.proto"} <= set(names)
     assert not [n for n in names if n.endswith((".c", ".pyx", ".h"))], "sources do not belong into the wheel"
 
 
