@@ -170,6 +170,30 @@ def test_damaged_pages_are_put_aside_and_every_fingerprint_is_right_or_absent(pa
     assert len(beside(path, "damaged")) == 6
 
 
+def test_log_of_a_damaged_file_is_not_replayed_over_its_backup(
+    path: Path, fill, make_fingerprint, tmp_path: Path
+) -> None:
+    stored = fill()
+    with Dataset(path) as db:
+        db.keep_backup(always=True)
+        later = fill(first=30, count=30, dataset=db)
+        db.remove(range(1, 11))
+        shutil.copytree(path.parent, tmp_path / "killed")  # with its log, as a kill leaves it
+    killed = tmp_path / "killed" / path.name
+    assert killed.with_name("auralis.db-wal").stat().st_size > 100 * PAGE
+    overwrite(killed)  # every page, also those the log has not
+    # Somebody else has it open, so that SQLite does not take the log away by itself.
+    with closing(sqlite3.connect(killed)) as other:
+        other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        with Dataset(killed, "restore") as db:
+            assert "restored from" in db.mode
+            assert correct(db, stored) == 30
+            correct(db, later)  # what could still be read is right
+        verify(killed)
+        (kept,) = beside(killed, "damaged")
+        assert Path(f"{kept}-wal").stat().st_size > 100 * PAGE  # kept too
+
+
 def test_damaged_without_a_backup_gives_up_only_what_cannot_be_read(path: Path, fill) -> None:
     stored = fill(count=60)
     pages = path.stat().st_size // PAGE

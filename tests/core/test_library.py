@@ -419,6 +419,7 @@ def test_scan_waits_for_a_busy_database_and_loses_no_file(
             threading.Thread(target=lambda: (tries.wait(), release())).start()
             assert tally(scan([music], patient, measure=generator)) == (4, 4, 0, 0, 0)
     finally:
+        tries.set()
         log.removeHandler(handler)
     assert len(generator.asked) == 4
 
