@@ -1,5 +1,6 @@
 #include "limiter.h"
 
+#include "peak.h"
 #include "pow2.h"
 #include "truepeak.h"
 
@@ -14,6 +15,7 @@ enum {
     SIDES = 4,   /* phases 1-3 and their mirror images, and phase 4 */
     LOOK = HALF, /* frames the second look is late */
     WAIT = LOOK - AUR_TRUEPEAK_LATENCY, /* frames the first look waits for it */
+    NEAR = 16,                          /* frames of which it is enough to know the largest */
     SPAN = 32,                          /* frames about an interval whose treble casts doubt on it */
 };
 static const double BOX_S = 0.001, RELEASE_S = 0.080;
@@ -24,13 +26,15 @@ static const double BETA = 6.0;          /* Kaiser window of the second look */
 static const float LEAST = -256.0f;      /* no ceiling is further, in log2, under a float */
 static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
 
+typedef float quad __attribute__((vector_size(16)));
+
 struct aur_limiter {
     unsigned channels;
     size_t box, window, latency, history; /* frames */
     float ceiling, log2_ceiling, release;
     aur_truepeak *peak;
-    float first[WAIT];                         /* what the first look saw last */
-    float even[HALF][SIDES], odd[HALF][SIDES]; /* outermost pair first */
+    float first[WAIT];                                /* what the first look saw last */
+    quad even[SIDES][HALF / 4], odd[SIDES][HALF / 4]; /* outermost pair first */
     /* Sliding minimum: the running minimum of the current window-long stretch, and the minima from
      * each place to the end of the stretch before it. */
     size_t at, calm; /* calm: frames since anything was over */
@@ -77,24 +81,29 @@ static void design(aur_limiter *s) {
         for (int p = 1; p <= SIDES; p++) {
             const double near = windowed_sinc(HALF - 1 - k + (double)p / PHASES);
             const double far = windowed_sinc(HALF - k - (double)p / PHASES);
-            s->even[k][p - 1] = (float)(0.5 * (near + far));
-            s->odd[k][p - 1] = (float)(0.5 * (near - far));
+            s->even[p - 1][k / 4][k % 4] = (float)(0.5 * (near + far));
+            s->odd[p - 1][k / 4][k % 4] = (float)(0.5 * (near - far));
         }
 }
 
 /* The largest |value| inside the interval that ends HALF - 1 frames before the newest. */
 static float second_look(const aur_limiter *s, const float *newest) {
-    const float *x = newest - (2 * HALF - 1);
-    float even[SIDES] = {0.0f}, odd[SIDES] = {0.0f}, top = 0.0f;
-    for (size_t k = 0; k < HALF; k++) {
-        const float sum = x[k] + newest[-(ptrdiff_t)k], difference = x[k] - newest[-(ptrdiff_t)k];
+    quad even[SIDES] = {0}, odd[SIDES] = {0}; /* a phase each, four of its pairs side by side */
+    for (size_t k = 0; k < HALF / 4; k++) {
+        quad older, newer;
+        memcpy(&older, newest - (2 * HALF - 1) + 4 * k, sizeof older);
+        memcpy(&newer, newest - 3 - 4 * k, sizeof newer);
+        newer = (quad){newer[3], newer[2], newer[1], newer[0]};
+        const quad sum = older + newer, difference = older - newer;
         for (size_t p = 0; p < SIDES; p++) {
-            even[p] += s->even[k][p] * sum;
-            odd[p] += s->odd[k][p] * difference;
+            even[p] += s->even[p][k] * sum;
+            odd[p] += s->odd[p][k] * difference;
         }
     }
+    float top = 0.0f;
     for (size_t p = 0; p < SIDES; p++) {
-        const float value = fabsf(even[p]) + fabsf(odd[p]);
+        const float value = fabsf((even[p][0] + even[p][2]) + (even[p][1] + even[p][3])) +
+                            fabsf((odd[p][0] + odd[p][2]) + (odd[p][1] + odd[p][3]));
         top = value > top ? value : top;
     }
     return top;
@@ -119,11 +128,37 @@ static void doubt_first_look(const float *fresh, float *doubt, size_t n) {
         doubt[i] = treble[i];
 }
 
-/* Peak envelope of the n newest frames, LOOK frames late. */
+/* most[i]: what a second look may at most come to, between first[i] and first[i + 1]; 0 where the first is
+ * enough. */
+static void bound(const aur_limiter *s, const float *first, const float *doubt, float *most, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float flank = first[i + 1] > first[i] ? first[i + 1] : first[i];
+        const float bar = doubt[i] > CERTAIN * first[i] ? s->ceiling : INFINITY;
+        most[i] = first[i] + doubt[i] > bar ? flank + (1.0f + UNSEEN) * doubt[i] : 0.0f;
+    }
+}
+
+/* The largest of top[from .. to). */
+static float largest(const float *top, size_t from, size_t to) {
+    float most = 0.0f;
+    for (size_t i = from; i < to; i++)
+        most = top[i] > most ? top[i] : most;
+    return most;
+}
+
+/*
+ * Peak envelope of the n newest frames, LOOK frames late.
+ *
+ * The gain follows the largest peak of every window, so a frame between two larger ones that no window is
+ * wide enough to part needs no second look: it is never the one. What is surely there on either side is
+ * known by runs of NEAR frames, of which as many are asked as fit into a window.
+ */
 static void look(aur_limiter *s, float *peak, size_t n) {
-    const size_t stride = s->history + BLOCK;
+    const size_t stride = s->history + BLOCK, runs = (n + NEAR - 1) / NEAR,
+                 reach = (s->window / NEAR - 1) / 2;
     const float *fresh[AUR_MAX_CHANNELS];
-    float first[WAIT + BLOCK], doubt[BLOCK];
+    float first[WAIT + BLOCK], doubt[AUR_MAX_CHANNELS][BLOCK], most[AUR_MAX_CHANNELS][BLOCK];
+    float top[BLOCK / NEAR];
     for (unsigned c = 0; c < s->channels; c++)
         fresh[c] = s->delay + c * stride + s->history;
     memcpy(first, s->first, sizeof s->first);
@@ -131,12 +166,26 @@ static void look(aur_limiter *s, float *peak, size_t n) {
     memcpy(s->first, first + n, sizeof s->first);
     memcpy(peak, first, n * sizeof *peak);
     for (unsigned c = 0; c < s->channels; c++) {
-        doubt_first_look(fresh[c], doubt, n);
-        for (size_t i = 0; i < n; i++)
-            if (first[i] + doubt[i] > s->ceiling && doubt[i] > CERTAIN * first[i]) {
-                const float second = second_look(s, fresh[c] + i) + UNSEEN * doubt[i];
-                peak[i] = second > peak[i] ? second : peak[i];
+        doubt_first_look(fresh[c], doubt[c], n);
+        bound(s, first, doubt[c], most[c], n);
+    }
+    for (size_t r = 0; r < runs; r++)
+        top[r] = aur_peak_value(aur_peak_bits(first + r * NEAR, r + 1 < runs ? NEAR : n - r * NEAR));
+    for (size_t r = 0; r < runs; r++) {
+        const float before = largest(top, r > reach ? r - reach : 0, r);
+        const float after = largest(top, r + 1, r + 1 + reach < runs ? r + 1 + reach : runs);
+        const float between = before < after ? before : after;
+        const size_t end = (r + 1) * NEAR < n ? (r + 1) * NEAR : n;
+        for (unsigned c = 0; c < s->channels; c++) {
+            if (aur_peak_value(aur_peak_bits(most[c] + r * NEAR, end - r * NEAR)) <= between) continue;
+            for (size_t i = r * NEAR; i < end; i++) {
+                if (most[c][i] <= between || most[c][i] <= peak[i]) continue;
+                const float second = second_look(s, fresh[c] + i) + UNSEEN * doubt[c][i];
+                const float found = second < most[c][i] ? second : most[c][i];
+                peak[i] = found > peak[i] ? found : peak[i];
+                top[r] = peak[i] > top[r] ? peak[i] : top[r];
             }
+        }
     }
 }
 
@@ -311,13 +360,6 @@ static void smooth(aur_limiter *s, float *gain, size_t n) {
     s->box_at = at;
 }
 
-static float largest(const float *x, size_t n) {
-    float top = 0.0f;
-    for (size_t i = 0; i < n; i++)
-        top = x[i] > top ? x[i] : top;
-    return top;
-}
-
 float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *out, size_t frames) {
     const aur_fpenv env = aur_flush_denormals();
     const size_t stride = s->history + BLOCK;
@@ -327,7 +369,7 @@ float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *
         for (unsigned c = 0; c < s->channels; c++)
             aur_copy_finite(in[c] + done, s->delay + c * stride + s->history, n);
         look(s, gain, n);
-        const int idle = at_rest(s) && largest(gain, n) <= s->ceiling;
+        const int idle = at_rest(s) && largest(gain, 0, n) <= s->ceiling;
         if (!idle) {
             hold_and_release(s, gain, n);
             smooth(s, gain, n);

@@ -40,7 +40,7 @@ C = {
     "restore": "pow2 snapshot",
     "declip": "snapshot",
     "leveller": "lwrp running",
-    "limiter": "pow2 snapshot truepeak",
+    "limiter": "peak pow2 snapshot truepeak",
     "chain": "biquad declip leveller limiter restore running",
 }
 
