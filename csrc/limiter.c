@@ -21,10 +21,11 @@ enum {
 static const double BOX_S = 0.001, RELEASE_S = 0.080;
 static const float UNITY = 268435456.0f; /* 2^28: gain 1 in fixed point */
 static const float CERTAIN = 0.01f;      /* share of the first look that may go unseen: .1 dB */
-static const float UNSEEN = 0.2f;        /* share of the treble that longer interpolators may yet find */
-static const double BETA = 6.0;          /* Kaiser window of the second look */
-static const float LEAST = -256.0f;      /* no ceiling is further, in log2, under a float */
-static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
+static const float UNSEEN = 0.4f,
+                   FURTHER = 0.8f;  /* shares of the treble that longer interpolators may yet find */
+static const double BETA = 6.0;     /* Kaiser window of the second look */
+static const float LEAST = -256.0f; /* no ceiling is further, in log2, under a float */
+static const float CLOSE = 1e-6f;   /* log2 distance at which the release has arrived */
 
 typedef float quad __attribute__((vector_size(16)));
 
@@ -129,12 +130,16 @@ static void doubt_first_look(const float *fresh, float *doubt, size_t n) {
 }
 
 /* most[i]: what a second look may at most come to, between first[i] and first[i + 1]; 0 where the first is
- * enough. */
-static void bound(const aur_limiter *s, const float *first, const float *doubt, float *most, size_t n) {
+ * enough. doubt[i] becomes what is added to it for longer interpolators, which find the more the closer to
+ * Nyquist the signal lies. */
+static void bound(const aur_limiter *s, const float *first, float *doubt, float *most, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const float flank = first[i + 1] > first[i] ? first[i + 1] : first[i];
         const float bar = doubt[i] > CERTAIN * first[i] ? s->ceiling : INFINITY;
-        most[i] = first[i] + doubt[i] > bar ? flank + (1.0f + UNSEEN) * doubt[i] : 0.0f;
+        const float share = doubt[i] < first[i] ? doubt[i] / (first[i] + 1e-30f) : 1.0f;
+        const float unseen = doubt[i] * (UNSEEN + FURTHER * share);
+        most[i] = first[i] + doubt[i] > bar ? flank + doubt[i] + unseen : 0.0f;
+        doubt[i] = unseen;
     }
 }
 
@@ -180,7 +185,7 @@ static void look(aur_limiter *s, float *peak, size_t n) {
             if (aur_peak_value(aur_peak_bits(most[c] + r * NEAR, end - r * NEAR)) <= between) continue;
             for (size_t i = r * NEAR; i < end; i++) {
                 if (most[c][i] <= between || most[c][i] <= peak[i]) continue;
-                const float second = second_look(s, fresh[c] + i) + UNSEEN * doubt[c][i];
+                const float second = second_look(s, fresh[c] + i) + doubt[c][i];
                 const float found = second < most[c][i] ? second : most[c][i];
                 peak[i] = found > peak[i] ? found : peak[i];
                 top[r] = peak[i] > top[r] ? peak[i] : top[r];

@@ -11,10 +11,10 @@
  * Peak envelope. A 4x meter of 12 taps looks first. It errs by what lies near Nyquist, which it neither
  * reaches with its few points nor passes whole; an eighth difference of the samples bounds that. Where first
  * look and bound together are over the ceiling, and the bound is more than .1 dB, 8 phases of 64 taps look
- * again, and a fifth of the bound is added for what still longer interpolators find. So treble close to
- * Nyquist is limited a little more than it need be: white noise by .1 to .7 dB. The gain aims MARGIN_DB
- * under the ceiling, which covers the rest and what the moving gain adds: at most the ceiling on 16x
- * meters of 64 and of 256 taps a phase.
+ * again, and two fifths of the bound, more where it is all there is, are added for what still longer
+ * interpolators find. So treble close to Nyquist is limited more than it need be: a lone sample by 1.3 dB, music by
+ * .1 dB and less. The gain aims MARGIN_DB under the ceiling, which covers the rest and what the moving gain
+ * adds. bench/ceiling.py tells how well that holds on 16x meters.
  *
  * Where nothing is over, the output is the delayed input bit for bit. Look-ahead 3 ms, release 80 ms.
  * Samples that are not finite become 0. Chunking never changes an output bit.

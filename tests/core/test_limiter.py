@@ -136,8 +136,9 @@ def test_gain_falls_before_a_spike_and_recovers_after_it():
     x[:, 20000] = 4.0
     y = run(x)
     gain = y[0] / x[0]
-    # 4 down to the internal ceiling, and up to a fifth of the spike's eighth difference (1.03) below it.
-    assert 10 ** (-1.2 / 20) / 4.206 <= gain[20000] <= 10 ** (-1.2 / 20) / 4.0
+    # 4 down to the internal ceiling, and below it what longer interpolators may find: at most .4 + .8 of a
+    # quarter of the eighth difference of the spike (1.09).
+    assert 10 ** (-1.2 / 20) / 4.7 <= gain[20000] <= 10 ** (-1.2 / 20) / 4.0
     assert (gain[19870:20000] < 1.0).all()
     assert gain[19800] == 1.0
     assert (np.diff(gain[19850:20000]) <= 0).all()

@@ -1,0 +1,37 @@
+"""No output goes over its ceiling: the first cases of ``bench/ceiling.py``, on its two 16× meters."""
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import auralis_core as ac
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def ceiling():
+    """The script, which lies outside the packages."""
+    sys.path.insert(0, str(BENCH))
+    try:
+        yield importlib.import_module("ceiling")
+    finally:
+        sys.path.remove(str(BENCH))
+
+
+@pytest.mark.parametrize("start", range(0, 300, 60))
+def test_random_signals_plans_and_rates_stay_under_the_ceiling(ceiling, start):
+    over = {n: ceiling.overshoot_db(ceiling.case(n)) for n in range(start, start + 60)}
+    worst = max(over, key=over.get)
+    assert over[worst] <= 0.0, f"case {worst}, {ceiling.case(worst).material}"
+
+
+def test_without_the_limiter_the_same_cases_are_far_over(ceiling):
+    """The negative control: the meters see what the limiter takes away."""
+    made = [ceiling.case(n) for n in range(22)]
+    bare = [ac.render_array(c.x, c.rate, replace(c.plan, ceiling=None)) for c in made]
+    over = [max(ceiling.true_peaks_dbtp(y)) - c.plan.ceiling for y, c in zip(bare, made, strict=True)]
+    assert sum(o > 1.0 for o in over) > len(over) // 2
