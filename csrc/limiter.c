@@ -52,6 +52,11 @@ static size_t box_frames(double sample_rate) {
     return (size_t)(BOX_S * sample_rate + 0.5);
 }
 
+/* Under 16 kHz the gain moves faster than a long interpolator forgets. */
+static double margin_db(double sample_rate) {
+    return sample_rate < 16000.0 ? 2.5 * AUR_LIMITER_MARGIN_DB : AUR_LIMITER_MARGIN_DB;
+}
+
 /* Length of the three boxes together. */
 static size_t support(size_t box) {
     return 3 * box - 2;
@@ -227,7 +232,7 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
     s->window = window;
     s->latency = latency;
     s->history = history;
-    s->ceiling = (float)aur_from_db(ceiling_db - AUR_LIMITER_MARGIN_DB);
+    s->ceiling = (float)aur_from_db(ceiling_db - margin_db(sample_rate));
     s->log2_ceiling = aur_log2f(s->ceiling);
     s->release = (float)(1.0 - exp(-1.0 / (RELEASE_S * sample_rate)));
     const aur_status status = aur_truepeak_create(channels, &s->peak);
