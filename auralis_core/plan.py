@@ -346,13 +346,14 @@ def _quiet(
     eq = tone + _scaled(row.colour, base.intensity)
     wanted = min(target, LOUD_LUFS) - fingerprint.lufs
     headroom = ceiling - fingerprint.extras["true_peak_dbtp"]
-    bound = min(headroom + PEAK_REDUCTION_DB, MAKEUP_DB)
+    change = _loudness_change(fingerprint, eq)
+    bound = min(headroom + PEAK_REDUCTION_DB, MAKEUP_DB + change)  # what the EQ takes, the gain makes up too
     makeup = min(wanted + _limiting_loss(wanted - headroom), bound)
     shortfall = wanted - makeup + _limiting_loss(makeup - headroom)
     if shortfall > 0.1:
-        why = "peaks" if bound < MAKEUP_DB else f"the limit of {MAKEUP_DB:g} dB"
+        why = "peaks" if bound < MAKEUP_DB + change else f"the limit of {MAKEUP_DB:g} dB"
         notes.append(f"makeup bound by {why}: {shortfall:.1f} dB short of {target:g} LUFS")
-    gain = makeup * base.intensity - _loudness_change(fingerprint, eq)
+    gain = makeup * base.intensity - change
     return replace(base, eq=eq, gain_db=min(max(gain, -24.0), MAKEUP_DB), ceiling=ceiling, notes=tuple(notes))
 
 
