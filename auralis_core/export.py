@@ -3,6 +3,9 @@
 Memory does not grow with the length. Nothing is decided here but how samples become the bits of
 the output: they are dithered whenever they are requantised to 16 bits or fewer, and never when
 they pass through unchanged at a bit depth that holds them.
+
+A lossy encoder gives back other samples than it was given, with peaks some .1 to 1 dB over the ceiling. What
+it wrote is decoded and measured again, and the report says so; nothing is turned down unasked.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class Export:
     output: Levels
     frames: int
     realtime_factor: float
+    notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: what ``auralis master --json`` prints."""
@@ -64,7 +68,7 @@ class Export:
             "frames": self.frames,
             "realtime_factor": self.realtime_factor,
             "plan": {k: v for k, v in self.plan.to_dict().items() if k not in ("decision", "notes")},
-            "notes": list(self.plan.notes),
+            "notes": list(self.notes),
         }
 
 
@@ -108,11 +112,13 @@ def export(
         measured = _known(source)
         decided = plan(measured, preset, intensity, target, ceiling)
         subtype = subtype.upper() if subtype else subtype_for(target_path, info)
+        lossy = pcm_bits(subtype) is None and subtype not in ("FLOAT", "DOUBLE")
         meter = FeatureExtractor(info.sample_rate, info.channels)
 
         def take(block: NDArray[np.float32]) -> None:
             writer.write(block)
-            meter.feed(block)
+            if not lossy:
+                meter.feed(block)
 
         with (
             Renderer(reader, decided) as renderer,
@@ -131,10 +137,15 @@ def export(
                 if progress is not None:
                     progress(renderer.position / info.sample_rate, info.duration)
             taken.result()
+    output = Levels.of(measure(target_path).fingerprint if lossy else meter.finish())
+    notes = decided.notes
+    if lossy and decided.ceiling is not None and (over := output.true_peak_dbtp - decided.ceiling) > 0.0:
+        notes += (f"{subtype} decodes to {output.true_peak_dbtp:+.2f} dBTP, {over:.2f} dB over the ceiling",)
     return Export(
         plan=decided,
         input=Levels.of(measured),
-        output=Levels.of(meter.finish()),
+        output=output,
+        notes=notes,
         frames=info.frames,
         realtime_factor=info.duration / (time.perf_counter() - began),
     )

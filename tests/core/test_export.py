@@ -110,3 +110,20 @@ def test_eight_channels_and_high_rates_keep_their_shape(tmp_path: Path) -> None:
         export.export(tmp_path / "in.wav", tmp_path / "out.flac")
         with AudioReader(tmp_path / "out.flac") as r:
             assert (r.channels, r.sample_rate, r.frames) == (channels, sr, sr)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3", "wav"])
+def test_report_is_of_what_the_file_decodes_to(suffix: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.wav", tmp_path / f"out.{suffix}"
+    rng, t = np.random.default_rng(3), np.arange(6 * SR) / SR
+    x = sum(np.sin(2 * np.pi * f * t + f) for f in rng.uniform(50, 5000, 40))
+    write(source, np.tile(0.01 * x, (2, 1)).astype(np.float32), SR, "PCM_16")
+    done = export.export(source, out, target=-12.0, ceiling=-6.0)
+    decoded = auralis_core.fingerprint(out)
+    # The dither of the WAV is not in what its meter heard: .5 of a 16-bit step at −6 dBFS.
+    assert done.output.true_peak_dbtp == pytest.approx(decoded.extras["true_peak_dbtp"], abs=1e-3)
+    # Peaks limited all the time come back higher from a perceptual encoder, and only from one.
+    over = suffix != "wav"
+    assert (done.output.true_peak_dbtp > -6.0) == over
+    assert any("over the ceiling" in note for note in done.notes) == over
+    assert done.to_dict()["notes"] == list(done.notes)
