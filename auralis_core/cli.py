@@ -188,7 +188,7 @@ def master(
             f"  {name:<4}{level.lufs:7.1f} LUFS   crest {level.crest_db:4.1f} dB"
             f"   PLR {level.plr_db:4.1f} dB   {level.true_peak_dbtp:+6.2f} dBTP"
         )
-    for note in done.plan.notes:
+    for note in done.notes:
         print(f"  {note}")
     print(f"  {done.realtime_factor:.0f} × real time")
 
@@ -198,6 +198,26 @@ Jobs = Annotated[int | None, typer.Option(help="Files at once; by default one fo
 Cache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder for the sidecars of read-only music.")
 ]
+
+
+@app.command()
+def plot(
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False)],
+    image: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PNG", help="By default FILE's name here; png, svg or pdf."),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="adaptive, gentle, warm, bright or punchy.")] = "adaptive",
+    intensity: Annotated[float, typer.Option(help="0–1.")] = 1.0,
+    target: Annotated[float | None, typer.Option(metavar="LUFS", help="Loudness for quiet tracks.")] = None,
+    ceiling: Annotated[float, typer.Option(metavar="DBTP", help="True-peak ceiling.")] = -1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a track: fingerprint, decision, loudness and gain before and after."""
+    from .plot import plot as draw
+
+    drawn = draw(file, image, preset, intensity, target, ceiling)
+    print(_json(drawn) if as_json else f"{drawn['image']}: {drawn['decision']['region']}")
 
 
 @app.command()

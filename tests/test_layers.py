@@ -77,11 +77,12 @@ CORE = {
     "pieces": "audio plan render",
     "wavefile": "audio export pieces plan quantise",
     "flac": "",
+    "plot": "audio chain features fingerprint plan render",
     "bench": "audio features fingerprint plan render",
     "checkup": "copies database migrations",
     "doctor": "audio checkup features fingerprint library sidecar",
     "album": "audio features fit library lwrp plan sidecar tags",
-    "cli": "__init__ album bench dataset doctor export fingerprint library similar",
+    "cli": "__init__ album bench dataset doctor export fingerprint library plot similar",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
 }
 
