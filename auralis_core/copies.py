@@ -25,6 +25,9 @@ KEEP = 3
 #: What SQLite keeps beside a database in use.
 COMPANIONS = ("-wal", "-shm", "-journal")
 
+# A file's time may lie this far before the moment it was written at.
+_TICK_NS = 20_000_000
+
 
 class Damaged(sqlite3.DatabaseError):
     """What a check found; looks like SQLite's own finding."""
@@ -95,11 +98,22 @@ def backup(connection: sqlite3.Connection, target: Path) -> None:
 
 def keep_backup(connection: sqlite3.Connection, path: Path, keep: int = KEEP) -> Path:
     """Back the open database at `path` up beside itself; the oldest beyond `keep` go."""
-    target = _stamped(path, "backup")
+    target, began = _stamped(path, "backup"), time.time_ns() - _TICK_NS
     backup(connection, target)
+    os.utime(target, ns=(began, began))
     for old in beside(path)[keep:]:
         old.unlink(missing_ok=True)
     return target
+
+
+def is_backed_up(path: Path) -> bool:
+    """Whether nobody, in any process, has written to the database since its newest backup was begun."""
+    for copy in beside(path)[:1]:
+        with suppress(OSError):
+            status = [file.stat() for file in (path, Path(f"{path}-wal")) if file.exists()]
+            # An empty log is as old as the last opening.
+            return all(s.st_mtime_ns < copy.stat().st_mtime_ns for s in status if s.st_size)
+    return False
 
 
 def is_ours(path: Path) -> bool:

@@ -101,7 +101,6 @@ class Database:
         self._closed = False
         self._notes: list[str] = []
         self._fault: str | None = None
-        self._writes = self._backed_up = 0
         self._memory: str | None = None  # the name of the copy in memory, when there is one
         self._place: tuple[int, int] | None = None
         self._start()
@@ -309,7 +308,6 @@ class Database:
                 _roll_back(writer)
                 raise
             self._fault = None
-            self._writes += 1
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -423,14 +421,11 @@ class Database:
             copies.backup(reader, target)
 
     def keep_backup(self, always: bool = False) -> Path | None:
-        """Back up beside the file, if anything was written since the last time or `always`."""
-        writes = self._writes
-        if self.in_memory or (writes == self._backed_up and not always):
+        """Back up beside the file, if anybody wrote to it since the last time or `always`."""
+        if self.in_memory or (copies.is_backed_up(self.path) and not always):
             return None
         with self._explained(), self._reading() as reader:
-            made = copies.keep_backup(reader, self.path)
-        self._backed_up = writes
-        return made
+            return copies.keep_backup(reader, self.path)
 
     def close(self) -> None:
         """Close every connection; closing twice is allowed."""

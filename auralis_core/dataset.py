@@ -144,7 +144,7 @@ class Dataset:
     def keep_backup(self, always: bool = False) -> Path | None:
         """Back up beside the file, the oldest backups giving way.
 
-        None if nothing was written since the last time, unless `always`, and for a library in memory.
+        None if nobody wrote since the last time, unless `always`, and for a library in memory.
         """
         return self._database.keep_backup(always)
 

@@ -126,18 +126,27 @@ def test_backup_is_one_file_and_a_failed_one_leaves_the_old(path: Path, fill, tm
         assert os.listdir(target.parent) == ["copy.db"]
 
 
+def settle(path: Path) -> None:
+    """As if what was written had been written a minute ago: files' times are coarse."""
+    for file in path.parent.glob("auralis.db*"):
+        before = file.stat().st_mtime_ns - 60 * 10**9
+        os.utime(file, ns=(before, before))
+
+
 def test_kept_backups_rotate_and_nothing_new_makes_none(path: Path, fill, make_fingerprint) -> None:
     stored = fill()
-    with Dataset(path) as db:
-        assert db.keep_backup() is None
-        made = []
-        for id in list(stored)[: KEEP + 2]:
-            db.put_fingerprint(id, stored[id], "local")
+    made = []
+    with Dataset(path) as db, Dataset(path) as other:
+        for n, id in enumerate(list(stored)[: KEEP + 2]):
+            (db, other)[n % 2].put_fingerprint(id, stored[id], "local")  # whoever writes
             made.append(db.keep_backup())
+            settle(path)
+            os.utime(made[-1])
             assert db.keep_backup() is None
         assert beside(path) == made[::-1][:KEEP]
         for copy in beside(path):
             verify(copy)
+        assert db.keep_backup(always=True) is not None
 
 
 # Damage

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import shutil
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -165,6 +168,24 @@ async def test_damaged_while_running(library: Library, known) -> None:
             for name in (library.db, f"{library.db}-wal"):
                 overwrite(Path(name))
             await expect(server, known, "damaged (")
+
+
+async def test_another_process_scans_while_this_one_plays(library: Library, known) -> None:
+    async with serving(library, scan=False) as server:
+        (first, *_) = await server.tracks()
+        playing = asyncio.create_task(server.play(first["id"]))
+        for n in range(3):
+            library.write(f"new {n}.flac", music(1, seed=20 + n))
+        scan = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "auralis_server", "scan", library.folder, "--db", library.db, "--json"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await scan.communicate()
+        assert json.loads(out)["fingerprinted"] == 3
+        assert await playing == "cached"
+        tracks = await server.tracks(6)
+        assert {await server.play(track["id"]) for track in tracks} == {"cached"}
+        assert (await server.status())["database"] == "ok"
 
 
 async def test_fingerprint_damaged_in_place_is_taken_from_the_sidecar(library: Library, known) -> None:
