@@ -323,3 +323,30 @@ async def test_parked_streams_are_bounded_in_number(library: Library) -> None:
         # The one still parked ends with the server, which leaves nothing behind.
         assert server.parking.parked >= 1
     assert server.app[STUDIO].streams == 0
+
+
+async def test_switch_that_was_sent_but_not_received_takes_effect_at_once(library: Library) -> None:
+    x = music(4)
+    track = library.add("song.flac", x)
+    fp = library.measure(track)
+    listener = Listener()
+    async with serving(library) as server:
+        async with server.connect() as client:
+            await client.request(SLOW)
+            await client.request(PlayEnhanced(track_id=track.id))
+            await listener.listen(client, 3)
+            ok = await client.request(Set(preset="bright"))  # at what is sent next; nothing of it is taken
+            client.drop()
+            await server.parked()
+        at = listener.next
+        assert at < ok.at_frame
+        async with server.connect() as client:
+            again = await come_back(client, listener)
+            assert again.at_frame == at
+            params = await client.event(Params)
+            assert (params.preset, params.at_frame, params.crossfade_frames) == ("bright", at, 2048)
+            heard = await hear(client)
+    with ac.Renderer(track.path, ac.plan(fp)) as r:
+        r.read(at)
+        r.set_plan(ac.plan(fp, "bright"), crossfade=2048)
+        assert_array_equal(heard.samples, r.read(r.frames))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from auralis_server import binary
+from auralis_server.admission import Admission
+from auralis_server.part import Settings
 from auralis_server.protocol import (
     AudioStreamEnd,
     AudioStreamStart,
@@ -26,13 +30,16 @@ from auralis_server.protocol import (
     Set,
     TrackStart,
 )
+from auralis_server.sources import Sources
+from auralis_server.studio import Studio
+from auralis_server.upcoming import Upcoming
 from numpy.testing import assert_array_equal
 from serving import EAGER, RATE, Heard, Library, connected, hear, is_frame, music
 
 import auralis_core as ac
 from auralis_core.audio import AudioReader
 from auralis_core.crossfade import correlation
-from auralis_core.dataset import Track
+from auralis_core.dataset import Dataset, Track
 from auralis_core.fit import Fitted
 
 SLOW = Hello(lead_ms=200, max_buffer_ms=400)
@@ -364,3 +371,49 @@ async def test_long_queue_plays_through_by_credit(library: Library) -> None:
         heard.frames += (await hear(client)).frames
     assert_one_timeline(heard)
     assert heard.samples.shape[1] == 50 * tracks[0].frames
+
+
+async def test_set_within_a_crossfade_changes_both_tracks(library: Library) -> None:
+    xs = [music(4, 0), music(4, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    fps = [library.measure(t) for t in tracks]
+    async with connected(library) as client:
+        await client.request(PlayEnhanced(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=2))
+        await hear(client)
+        await client.send(Credit(upto=20 * RATE, played=round(2.2 * RATE)))
+        ok = await client.request(Set(preset="bright"))
+        after = await hear(client)
+    start, n = 2 * RATE, 2 * RATE
+    assert start < ok.at_frame < start + n - 4096
+    ys = []
+    for track, fp, at in zip(tracks, fps, (ok.at_frame, ok.at_frame - start), strict=True):
+        with ac.Renderer(track.path, ac.plan(fp)) as r:
+            head = r.read(at)
+            r.set_plan(ac.plan(fp, "bright"), crossfade=2048)
+            ys.append(np.concatenate([head, r.read(r.frames)], axis=1))
+    tail, head = np.ascontiguousarray(ys[0][:, -n:]), np.ascontiguousarray(ys[1][:, :n])
+    dry = correlation(np.ascontiguousarray(xs[0][:, -n:]), np.ascontiguousarray(xs[1][:, :n]))
+    mixed = ac.crossfade(tail, head, "correlation", r=dry)
+    expected = np.concatenate([ys[0][:, :start], mixed, ys[1][:, n:]], axis=1)
+    assert_array_equal(after.samples, expected[:, ok.at_frame :])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
+async def test_queue_given_up_while_a_file_opens_closes_it(library: Library) -> None:
+    track = library.add("opening.flac", music(2))
+    with closing(Dataset(library.db)) as dataset:
+        studio = Studio(dataset, Sources(("database",), dataset), [library.folder], Admission(1.0))
+        upcoming = Upcoming(studio, lambda: None)
+        for _ in range(5):
+            upcoming.replace(Queue(track_ids=[track.id]))
+            upcoming.open_next(Settings("adaptive", 1.0, False), (RATE, 2))
+            await asyncio.sleep(0)
+            while not any("opening" in name for name in open_files()):  # the loop stands still meanwhile
+                pass
+            upcoming.replace(Queue(track_ids=[]))
+            assert not upcoming.pending
+            await upcoming.close()
+            assert not any("opening" in name for name in open_files())
+        studio.close()
+        studio.sources.close()
