@@ -9,6 +9,8 @@
 #define L AUR_LANES
 #define OVERLAP 4u                /* N / hop */
 #define COLUMNS (L + OVERLAP - 1) /* hops that one batch of frames spans */
+#define ACROSS (L + OVERLAP)      /* those, to a multiple of four */
+#define TURN 32u                  /* divides every hop */
 
 /* Elementary intervals between the edges of the seven bands and of the 1/3 octaves: both are sums of
  * these, so every bin is added once. */
@@ -61,26 +63,46 @@ static size_t round_up(size_t n) {
     return (n + 15) / 16 * 16;
 }
 
-/* The columns are one hop each; lane l of frame sample a * hop + j is column l + a, element j. */
+/* Four columns by four elements, turned round: out[i * ACROSS + k] = in[k * pitch + i]. */
+AUR_INLINE void turn(const float *restrict in, size_t pitch, float *restrict out) {
+#if defined(__SSE2__)
+    __m128 a = _mm_loadu_ps(in), b = _mm_loadu_ps(in + pitch);
+    __m128 c = _mm_loadu_ps(in + 2 * pitch), d = _mm_loadu_ps(in + 3 * pitch);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(out, a);
+    _mm_storeu_ps(out + ACROSS, b);
+    _mm_storeu_ps(out + 2 * ACROSS, c);
+    _mm_storeu_ps(out + 3 * ACROSS, d);
+#else
+    for (size_t i = 0; i < 4; i++)
+        for (size_t k = 0; k < 4; k++)
+            out[i * ACROSS + k] = in[k * pitch + i];
+#endif
+}
+
+/* The columns are one hop each; lane l of frame sample a * hop + j is column l + a, element j. They are
+ * turned TURN elements at a time, so that what is stored in quads is not read back whole at once. */
 AUR_INLINE void gather(const aur_spectral *s) {
-    const size_t hop = s->hop, pitch = s->pitch;
-    for (size_t j = 0; j < hop; j++) {
-        float left[COLUMNS], right[COLUMNS];
-        for (size_t c = 0; c < COLUMNS; c++) {
-            left[c] = s->columns[0][c * pitch + j];
-            right[c] = s->columns[1][c * pitch + j];
-        }
-        for (size_t a = 0; a < OVERLAP; a++) {
-            const size_t k = a * hop + j;
-            const float w = s->window[k];
-            float *re = s->re + aur_fft_row(k) * L, *im = s->im + aur_fft_row(k) * L;
-            AUR_INDEPENDENT
-            for (size_t l = 0; l < L; l++)
-                re[l] = w * left[l + a];
-            AUR_INDEPENDENT
-            for (size_t l = 0; l < L; l++)
-                im[l] = w * right[l + a];
-        }
+    float turned[2][TURN * ACROSS];
+    for (size_t from = 0; from < s->hop; from += TURN) {
+        for (size_t side = 0; side < 2; side++)
+            for (size_t c = 0; c < ACROSS; c += 4)
+                for (size_t j = 0; j < TURN; j += 4)
+                    turn(s->columns[side] + c * s->pitch + from + j, s->pitch, turned[side] + j * ACROSS + c);
+        for (size_t j = 0; j < TURN; j++)
+            for (size_t a = 0; a < OVERLAP; a++) {
+                const float *restrict left = turned[0] + j * ACROSS + a;
+                const float *restrict right = turned[1] + j * ACROSS + a;
+                const size_t k = a * s->hop + from + j;
+                const float w = s->window[k];
+                float *restrict re = s->re + aur_fft_row(k) * L, *restrict im = s->im + aur_fft_row(k) * L;
+                AUR_INDEPENDENT
+                for (size_t l = 0; l < L; l++)
+                    re[l] = w * left[l];
+                AUR_INDEPENDENT
+                for (size_t l = 0; l < L; l++)
+                    im[l] = w * right[l];
+            }
     }
 }
 
@@ -249,7 +271,7 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     const size_t length = (size_t)1 << (int)lround(log2(2048.0 * sample_rate / 44100.0));
     const size_t hop = length / OVERLAP, bins = length / 2 + 1, pitch = round_up(hop) + 16;
     const size_t spectrum = aur_fft_row(length) * L, half = bins * L;
-    const size_t floats = round_up(length) + 2 * round_up(COLUMNS * pitch) + 2 * spectrum + 2 * half;
+    const size_t floats = round_up(length) + 2 * round_up(ACROSS * pitch) + 2 * spectrum + 2 * half;
     aur_fft *fft;
     const aur_status status = aur_fft_create(length, &fft);
     if (status != AUR_OK) return status;
@@ -270,7 +292,7 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     s->energy = at, at += half;
     s->magnitude = at, at += half;
     s->window = at, at += round_up(length);
-    s->columns[0] = at, at += round_up(COLUMNS * pitch);
+    s->columns[0] = at, at += round_up(ACROSS * pitch);
     s->columns[1] = at;
     double squares = 0.0;
     for (size_t k = 0; k < length; k++) {
