@@ -79,14 +79,15 @@ def test_crossfade_in_pieces_equals_whole():
         np.testing.assert_array_equal(whole[:, 3000:], b[:, 3000:])
 
 
+@pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize(("ms", "limit"), [(5, -90.0), (20, -110.0)])
-def test_fade_between_phase_jumping_tones_does_not_click(ms, limit):
+def test_fade_between_phase_jumping_tones_does_not_click(law, ms, limit):
     n, fade = SR // 4, SR * ms // 1000
     a, b = tone(1000, n), tone(1000, n, phase=2.0)
     at = n // 2
     y = a.copy()
     y[:, at:] = ac.crossfade(
-        np.ascontiguousarray(a[:, at:]), np.ascontiguousarray(b[:, at:]), "equal_gain", length=fade
+        np.ascontiguousarray(a[:, at:]), np.ascontiguousarray(b[:, at:]), law, length=fade
     )
     assert high_band_dbfs(y) <= limit
 
@@ -97,12 +98,20 @@ def test_a_hard_switch_does_click():
     assert high_band_dbfs(y) > -40.0
 
 
-def test_second_difference_in_the_fade_stays_that_of_the_sources():
+@pytest.mark.parametrize("law", LAWS)
+def test_second_difference_in_the_fade_stays_that_of_the_sources(law):
     n = SR // 10
-    a, b = tone(3000, n), tone(3000, n, phase=1.0)
-    y = ac.crossfade(a, b, "equal_gain")
-    bend = np.abs(np.diff(y, 2)).max()
+    a, b = tone(3000, n), tone(3000, n, phase=2.0)
+    bend = np.abs(np.diff(ac.crossfade(a, b, law), 2)).max()
     assert bend <= 1.05 * max(np.abs(np.diff(a, 2)).max(), np.abs(np.diff(b, 2)).max())
+
+
+@pytest.mark.parametrize("law", ["equal_power", "correlation"])
+def test_other_laws_exceed_the_louder_input_by_3_db_at_most(law):
+    for a, b in ((noise(3), noise(4)), (noise(3), noise(3)), (noise(3), -noise(3))):
+        y = ac.crossfade(a, b, law)
+        # One rounding to float32 over √2.
+        assert (np.abs(y) <= np.sqrt(2) * np.maximum(np.abs(a), np.abs(b)) * (1 + 1e-6)).all()
 
 
 def test_crossfade_refuses_wrong_arguments_by_name():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfiltfilt
 
 import auralis_core as ac
 from auralis_core import audio
@@ -152,6 +153,19 @@ def test_the_new_chain_is_primed_before_it_is_heard():
     r.set_plan(plan, crossfade=0)
     # Half a second of a 100 Hz shelf's memory is far below float32's resolution.
     np.testing.assert_allclose(r.read(5000), straight[:, 30000:35000], atol=1e-6)
+
+
+@pytest.mark.parametrize(("crossfade", "clicks"), [(882, False), (2048, False), (0, True)])
+def test_a_switch_of_plan_clicks_only_without_its_fade(crossfade, clicks):
+    """20 ms are enough for 6 dB on a tone; the cut is the negative control."""
+    x = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(SR) / SR)).astype(np.float32)[None].repeat(2, axis=0)
+    r = renderer(x, ac.bypass_plan())
+    head = r.read(20013)
+    r.set_plan(MasteringPlan("adaptive", gain_db=-6.0), crossfade=crossfade)
+    y = np.concatenate([head, collect(r, [512])], axis=1)[0].astype(float)
+    residual = sosfiltfilt(butter(8, 6000, "high", fs=SR, output="sos"), y)[2000:-2000]
+    level = 20 * np.log10(np.abs(residual).max())
+    assert level > -60.0 if clicks else level <= -110.0
 
 
 def test_a_file_renders_as_its_samples_do(tmp_path):
