@@ -77,6 +77,7 @@ cdef extern from "levels.h" nogil:
         uint64_t flat_top_total
         double flat_top_share
         double peak_curvature
+        double detail_db[32]
         uint64_t histogram[2048]
     aur_status aur_levels_create(double sample_rate, aur_levels **out)
     aur_status aur_levels_clone(const aur_levels *state, aur_levels **out)
@@ -199,6 +200,7 @@ cdef extern from "chain.h" nogil:
         double depth
         double top
         double fill
+        const float *curve
         unsigned bands
         aur_eq_band *band
         double gain_db

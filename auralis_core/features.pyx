@@ -114,6 +114,7 @@ cdef object _fingerprint(const aur_analysis_result *r, int sample_rate, int chan
         ltas_db=tuple(r.spectral.ltas_db[i] for i in range(31)),
         # Level 9 because it is stored for good; the header's clock-free form keeps runs identical.
         histogram=zlib.compress(histogram, 9),
+        detail_db=tuple(r.levels.detail_db[i] for i in range(32)),
         flags=tuple(flags),
         frames=r.frames,
         sample_rate=sample_rate,

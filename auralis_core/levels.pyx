@@ -122,6 +122,7 @@ cdef class Levels:
             "flat_top_total": r.flat_top_total,
             "flat_top_share": r.flat_top_share,
             "peak_curvature": r.peak_curvature,
+            "detail_db": [r.detail_db[k] for k in range(32)],
             "histogram": PyBytes_FromStringAndSize(<char *>r.histogram, sizeof(r.histogram)),
         }
 

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from .errors import FingerprintError
 
 #: Changes whenever any stored number can change.
-FINGERPRINT_VERSION = 2
+FINGERPRINT_VERSION = 3
 
 #: Bins of the |x| histogram: bin k counts samples with k/2048 <= |x| < (k+1)/2048, the last bin
 #: everything from 2047/2048 upwards.
 HISTOGRAM_BINS = 2048
+
+#: Heights the detail profile is taken at: entry k is for k/32 <= |x| < (k+1)/32.
+DETAIL_HEIGHTS = 32
 
 #: Nominal centre frequencies of the 1/3-octave long-term average spectrum, in Hz (IEC 61260-1).
 LTAS_CENTRES_HZ = (
@@ -81,7 +84,7 @@ INDEX: Mapping[str, int] = MappingProxyType({d.name: i for i, d in enumerate(DIM
 #: Every flag a fingerprint may carry.
 FLAGS = ("clipped", "dual_mono", "no_spectrum", "non_finite", "short", "silent")
 
-#: Numeric extras every fingerprint of this version carries, with their units.
+#: Numeric extras every fingerprint that is measured here carries, with their units.
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {
         "true_peak_dbtp": "dBTP",
@@ -100,6 +103,11 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 )
 
 
+#: Those a fingerprint from elsewhere may lack, as it may `histogram` and `detail_db`: evidence for restoring,
+#: without which the plan falls back to simpler tools.
+OPTIONAL_EXTRAS = frozenset({"flat_top_longest", "flat_top_share", "peak_curvature"})
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What one track measured as: 25 numbers in canonical order and what mastering needs beside them.
@@ -109,17 +117,19 @@ class Fingerprint:
     values : tuple of 25 floats
         Finite and inside the ranges of :data:`DIMENSIONS`; anything else is a `FingerprintError`.
     extras : mapping
-        The numbers of :data:`EXTRAS` by name.
+        The numbers of :data:`EXTRAS` by name; those of :data:`OPTIONAL_EXTRAS` may be absent.
     ltas_db : tuple of 31 floats
         1/3-octave long-term average spectrum of active frames at :data:`LTAS_CENTRES_HZ`, dBFS.
     histogram : bytes
-        zlib-compressed little-endian uint64 counts of |x|, :data:`HISTOGRAM_BINS` of them.
+        zlib-compressed little-endian uint64 counts of |x|, :data:`HISTOGRAM_BINS` of them; may be empty.
     flags : tuple of str
         Sorted members of :data:`FLAGS`.
     frames, sample_rate, channels : int
         The measured file.
     version : int
         :data:`FINGERPRINT_VERSION` of the code that measured.
+    detail_db : tuple of 32 floats, or none
+        Level of fine detail by height of |x| against that on low samples a moment away, dB.
     """
 
     values: tuple[float, ...]
@@ -131,6 +141,7 @@ class Fingerprint:
     sample_rate: int
     channels: int
     version: int = FINGERPRINT_VERSION
+    detail_db: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.values) != len(DIMENSIONS):
@@ -139,10 +150,14 @@ class Fingerprint:
             if not (math.isfinite(x) and d.low <= x <= d.high):
                 raise FingerprintError(f"{d.name} = {x!r} is outside {d.low:g}…{d.high:g} {d.unit}")
         for name in EXTRAS:
+            if name in OPTIONAL_EXTRAS and name not in self.extras:
+                continue
             if name not in self.extras or not math.isfinite(self.extras[name]):
                 raise FingerprintError(f"extra {name} is missing or not finite")
         if len(self.ltas_db) != len(LTAS_CENTRES_HZ) or not all(map(math.isfinite, self.ltas_db)):
             raise FingerprintError("ltas_db is incomplete or not finite")
+        if len(self.detail_db) not in (0, DETAIL_HEIGHTS) or not all(map(math.isfinite, self.detail_db)):
+            raise FingerprintError("detail_db is incomplete or not finite")
         if not set(self.flags) <= set(FLAGS):
             raise FingerprintError(f"unknown flags {sorted(set(self.flags) - set(FLAGS))}")
         if self.frames < 0 or self.sample_rate <= 0 or self.channels <= 0:
@@ -174,7 +189,9 @@ class Fingerprint:
 
     @property
     def amplitude_histogram(self) -> NDArray[np.uint64]:
-        """Counts of |x|, shape (2048,), over both analysed channels of the raw signal."""
+        """Counts of |x|, shape (2048,), over both analysed channels of the raw signal; zeros if unknown."""
+        if not self.histogram:
+            return np.zeros(HISTOGRAM_BINS, np.uint64)
         return np.frombuffer(zlib.decompress(self.histogram), "<u8").astype(np.uint64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,8 +204,9 @@ class Fingerprint:
             "channels": self.channels,
             "dimensions": {d.name: x for d, x in zip(DIMENSIONS, self.values, strict=True)},
             "extras": {
-                **{name: self.extras[name] for name in EXTRAS},
+                **{name: self.extras[name] for name in EXTRAS if name in self.extras},
                 "ltas_db": list(self.ltas_db),
+                "detail_db": list(self.detail_db),
                 "histogram": base64.b64encode(self.histogram).decode("ascii"),
             },
             "flags": list(self.flags),
@@ -199,12 +217,16 @@ class Fingerprint:
         """Rebuild a fingerprint from :meth:`to_dict`; `FingerprintError` if anything is missing or wrong."""
         try:
             dimensions, extras = data["dimensions"], data["extras"]
-            histogram = base64.b64decode(extras["histogram"], validate=True)
-            if len(zlib.decompress(histogram)) != HISTOGRAM_BINS * 8:
+            histogram = base64.b64decode(extras.get("histogram", ""), validate=True)
+            if histogram and len(zlib.decompress(histogram)) != HISTOGRAM_BINS * 8:
                 raise FingerprintError("the amplitude histogram is damaged")
             return cls(
                 values=tuple(float(dimensions[d.name]) for d in DIMENSIONS),
-                extras={name: float(extras[name]) for name in EXTRAS},
+                extras={
+                    name: float(extras[name])
+                    for name in EXTRAS
+                    if name in extras or name not in OPTIONAL_EXTRAS
+                },
                 ltas_db=tuple(float(x) for x in extras["ltas_db"]),
                 histogram=histogram,
                 flags=tuple(data["flags"]),
@@ -212,6 +234,7 @@ class Fingerprint:
                 sample_rate=int(data["sample_rate"]),
                 channels=int(data["channels"]),
                 version=int(data["version"]),
+                detail_db=tuple(float(x) for x in extras.get("detail_db", ())),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, zlib.error) as e:
             raise FingerprintError(f"incomplete or damaged fingerprint: {e!r}") from e

@@ -1,6 +1,7 @@
 #include "levels.h"
 
 #include "activity.h"
+#include "detail.h"
 #include "peak.h"
 #include "saturation.h"
 #include "simd.h"
@@ -39,6 +40,7 @@ struct aur_levels {
     stretch block;                /* whole rows of the block in progress */
     float raw[2][ROW_ROOM], hp[2][ROW_ROOM]; /* the row in progress */
     aur_saturation saturation;
+    aur_detail detail;
 
     stretch *blocks;
     double *scratch; /* as many doubles */
@@ -139,6 +141,7 @@ void aur_levels_reset(aur_levels *s) {
     s->row_end = row_begin(s, 1);
     s->block = (stretch){0};
     s->saturation = (aur_saturation){0};
+    s->detail = (aur_detail){0};
     s->count = 0;
 }
 
@@ -175,8 +178,10 @@ static void finish_row(aur_levels *s, const float *const raw[2], const float *co
     if (silent(&row, (double)n)) s->silent_frames += n;
     add(&s->block, &row);
     if (s->row % BLOCK_ROWS == 0)
-        for (int c = 0; c < 2; c++)
+        for (int c = 0; c < 2; c++) {
             aur_saturation_maxima(&s->saturation, raw[c], n);
+            aur_detail_row(&s->detail, raw[c], n);
+        }
     s->row++;
     s->row_end = row_begin(s, s->row + 1);
     if (s->row % BLOCK_ROWS == 0) {
@@ -235,6 +240,7 @@ aur_status aur_levels_append(aur_levels *s, const aur_levels *next, uint64_t sil
     memcpy(s->raw, next->raw, sizeof s->raw);
     memcpy(s->hp, next->hp, sizeof s->hp);
     aur_saturation_append(&s->saturation, &next->saturation);
+    aur_detail_append(&s->detail, &next->detail);
     return AUR_OK;
 }
 
@@ -329,6 +335,7 @@ void aur_levels_finish(const aur_levels *s, aur_levels_result *out) {
     aur_saturation_flat_tops(&s->saturation, &out->flat_top_total, &out->flat_top_longest);
     if (out->frames > 0) out->flat_top_share = (double)out->flat_top_total / (2.0 * (double)out->frames);
     out->peak_curvature = aur_saturation_curvature(&s->saturation);
+    aur_detail_finish(&s->detail, out->detail_db);
     for (unsigned k = 0; k < AUR_LEVELS_BINS; k++)
         out->histogram[k] = s->saturation.histogram[0][k] + s->saturation.histogram[1][k];
 }

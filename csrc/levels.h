@@ -20,6 +20,7 @@
 #include "common.h"
 
 #define AUR_LEVELS_BINS 2048u
+#define AUR_LEVELS_HEIGHTS 32u /* of the detail */
 
 typedef struct aur_levels aur_levels;
 
@@ -52,6 +53,8 @@ typedef struct {
      * data.
      */
     double peak_curvature;
+    /* How fine detail fares at the height of |x|, in 32 even steps, dB: detail.h. From the same rows. */
+    double detail_db[AUR_LEVELS_HEIGHTS];
     /* Samples of both channels with k/2048 <= |x| < (k+1)/2048; the last bin is open. */
     uint64_t histogram[AUR_LEVELS_BINS];
 } aur_levels_result;

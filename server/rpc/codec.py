@@ -82,6 +82,7 @@ def pack(fp: Fingerprint) -> pb.Fingerprint:
         ltas_db=fp.ltas_db,
         histogram=fp.histogram,
         flags=fp.flags,
+        detail_db=fp.detail_db,
     )
 
 
@@ -106,6 +107,7 @@ def unpack(message: pb.Fingerprint) -> Fingerprint:
                 **message.extras,
                 "ltas_db": message.ltas_db,
                 "histogram": base64.b64encode(message.histogram),
+                "detail_db": message.detail_db,
             },
             "flags": message.flags,
         }

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$auralis_server/rpc/fingerprint.proto\x12\x16\x61uralis.fingerprint.v1\"P\n\x05\x42lock\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.auralis.fingerprint.v1.HeaderH\x00\x12\r\n\x03pcm\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"?\n\x06Header\x12\x13\n\x0bsample_rate\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x01(\r\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\"\"\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x88\x02\n\x0b\x46ingerprint\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x04\x12\x13\n\x0bsample_rate\x18\x03 \x01(\r\x12\x10\n\x08\x63hannels\x18\x04 \x01(\r\x12\x0e\n\x06values\x18\x05 \x03(\x01\x12?\n\x06\x65xtras\x18\x06 \x03(\x0b\x32/.auralis.fingerprint.v1.Fingerprint.ExtrasEntry\x12\x0f\n\x07ltas_db\x18\x07 \x03(\x01\x12\x11\n\thistogram\x18\x08 \x01(\x0c\x12\r\n\x05\x66lags\x18\t \x03(\t\x1a-\n\x0b\x45xtrasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xb7\x01\n\x12\x46ingerprintService\x12O\n\x07\x43ompute\x12\x1d.auralis.fingerprint.v1.Block\x1a#.auralis.fingerprint.v1.Fingerprint(\x01\x12P\n\x0b\x43omputeFile\x12\x1c.auralis.fingerprint.v1.File\x1a#.auralis.fingerprint.v1.Fingerprintb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$auralis_server/rpc/fingerprint.proto\x12\x16\x61uralis.fingerprint.v1\"P\n\x05\x42lock\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32\x1e.auralis.fingerprint.v1.HeaderH\x00\x12\r\n\x03pcm\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"?\n\x06Header\x12\x13\n\x0bsample_rate\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x01(\r\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\"\"\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x9b\x02\n\x0b\x46ingerprint\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x04\x12\x13\n\x0bsample_rate\x18\x03 \x01(\r\x12\x10\n\x08\x63hannels\x18\x04 \x01(\r\x12\x0e\n\x06values\x18\x05 \x03(\x01\x12?\n\x06\x65xtras\x18\x06 \x03(\x0b\x32/.auralis.fingerprint.v1.Fingerprint.ExtrasEntry\x12\x0f\n\x07ltas_db\x18\x07 \x03(\x01\x12\x11\n\thistogram\x18\x08 \x01(\x0c\x12\r\n\x05\x66lags\x18\t \x03(\t\x12\x11\n\tdetail_db\x18\n \x03(\x01\x1a-\n\x0b\x45xtrasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xb7\x01\n\x12\x46ingerprintService\x12O\n\x07\x43ompute\x12\x1d.auralis.fingerprint.v1.Block\x1a#.auralis.fingerprint.v1.Fingerprint(\x01\x12P\n\x0b\x43omputeFile\x12\x1c.auralis.fingerprint.v1.File\x1a#.auralis.fingerprint.v1.Fingerprintb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,9 +40,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILE']._serialized_start=211
   _globals['_FILE']._serialized_end=245
   _globals['_FINGERPRINT']._serialized_start=248
-  _globals['_FINGERPRINT']._serialized_end=512
-  _globals['_FINGERPRINT_EXTRASENTRY']._serialized_start=467
-  _globals['_FINGERPRINT_EXTRASENTRY']._serialized_end=512
-  _globals['_FINGERPRINTSERVICE']._serialized_start=515
-  _globals['_FINGERPRINTSERVICE']._serialized_end=698
+  _globals['_FINGERPRINT']._serialized_end=531
+  _globals['_FINGERPRINT_EXTRASENTRY']._serialized_start=486
+  _globals['_FINGERPRINT_EXTRASENTRY']._serialized_end=531
+  _globals['_FINGERPRINTSERVICE']._serialized_start=534
+  _globals['_FINGERPRINTSERVICE']._serialized_end=717
 # @@protoc_insertion_point(module_scope)

@@ -33,7 +33,7 @@ class File(_message.Message):
     def __init__(self, path: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Fingerprint(_message.Message):
-    __slots__ = ("version", "frames", "sample_rate", "channels", "values", "extras", "ltas_db", "histogram", "flags")
+    __slots__ = ("version", "frames", "sample_rate", "channels", "values", "extras", "ltas_db", "histogram", "flags", "detail_db")
     class ExtrasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class Fingerprint(_message.Message):
     LTAS_DB_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
     FLAGS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_DB_FIELD_NUMBER: _ClassVar[int]
     version: int
     frames: int
     sample_rate: int
@@ -59,4 +60,5 @@ class Fingerprint(_message.Message):
     ltas_db: _containers.RepeatedScalarFieldContainer[float]
     histogram: bytes
     flags: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[int] = ..., frames: _Optional[int] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., values: _Optional[_Iterable[float]] = ..., extras: _Optional[_Mapping[str, float]] = ..., ltas_db: _Optional[_Iterable[float]] = ..., histogram: _Optional[bytes] = ..., flags: _Optional[_Iterable[str]] = ...) -> None: ...
+    detail_db: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, version: _Optional[int] = ..., frames: _Optional[int] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., values: _Optional[_Iterable[float]] = ..., extras: _Optional[_Mapping[str, float]] = ..., ltas_db: _Optional[_Iterable[float]] = ..., histogram: _Optional[bytes] = ..., flags: _Optional[_Iterable[str]] = ..., detail_db: _Optional[_Iterable[float]] = ...) -> None: ...
