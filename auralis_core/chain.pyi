@@ -4,7 +4,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Band, MasteringPlan
+from .plan import MasteringPlan
+from .tone import Band
 
 class Measured(NamedTuple):
     lufs_in: float

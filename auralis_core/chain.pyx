@@ -117,6 +117,11 @@ cdef class Chain:
             raise ValueError(f"plan.eq has {len(plan.eq)} bands, at most {AUR_CHAIN_MAX_BANDS} fit")
         p.clip = plan.clip
         p.depth, p.top, p.fill = plan.depth, plan.top, plan.fill
+        cdef const float[::1] curve
+        p.curve = NULL
+        if plan.curve:
+            curve = np.array(plan.curve, np.float32)
+            p.curve = &curve[0]
         p.bands = len(plan.eq)
         for i, band in enumerate(plan.eq):
             p.band[i].kind = _KINDS[band.kind]

@@ -64,7 +64,7 @@ static size_t bytes(unsigned channels, size_t hold) {
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                             aur_chain **out) {
     if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
-    const int restores = params->depth != 0.0 || params->fill != 0.0;
+    const int restores = params->depth != 0.0 || params->fill != 0.0 || params->curve != NULL;
     const int declips = params->clip != 0.0;
     const size_t declip = aur_declip_latency_at(sample_rate), restore = aur_restore_latency_at(sample_rate);
     const size_t limit = aur_limiter_latency_at(sample_rate);
@@ -89,7 +89,7 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     aur_running_init(&s->after, sample_rate, channels);
     s->identity = !declips && !restores && !s->bands && s->gain == 1.0f && !s->level && s->width == 1.0f &&
                   !params->limit;
-    const aur_restore_params tool = {params->depth, params->top, params->fill};
+    const aur_restore_params tool = {params->depth, params->top, params->fill, params->curve};
     aur_status status = AUR_OK;
     if (declips) status = aur_declip_create(params->clip, sample_rate, channels, &s->declip);
     if (status == AUR_OK && restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);

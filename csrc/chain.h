@@ -32,7 +32,8 @@ typedef struct {
 
 typedef struct {
     double clip;             /* declip.h: the level peaks were cut off at; 0 = off */
-    double depth, top, fill; /* restore.h; depth = fill = 0 is off */
+    double depth, top, fill; /* restore.h; depth = fill = 0 without a curve is off */
+    const float *curve;      /* restore.h; NULL for none, copied */
     unsigned bands;
     aur_eq_band band[AUR_CHAIN_MAX_BANDS];
     double gain_db;                      /* static; 0 = off */

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 
 enum { BLOCK = 256, SIDE = 2 }; /* SIDE: samples on either side of a run that its cubic goes through */
-static const double LONGEST_S = 40.0 / 44100.0, TOLERANCE = 1.0 / 4096.0;
+static const double LONGEST_S = 88.0 / 44100.0, TOLERANCE = 1.0 / 4096.0;
 
 struct aur_declip {
     unsigned channels;
     size_t longest, latency;
-    float low, level, high;       /* where a sample counts as clipped; what a redrawn one lies between */
+    float low, level;             /* where a sample counts as clipped; what a redrawn one lies over */
     size_t run[AUR_MAX_CHANNELS]; /* length of the run that the sample before the last SIDE is in */
     float *held;                  /* channels x stride(), at the end of this allocation */
 };
@@ -38,7 +38,6 @@ aur_status aur_declip_create(double level, double sample_rate, unsigned channels
     shape.latency = aur_declip_latency_at(sample_rate);
     shape.low = (float)(level * (1.0 - TOLERANCE));
     shape.level = (float)level;
-    shape.high = (float)(level * AUR_DECLIP_HEADROOM);
     aur_declip *s = calloc(1, bytes(&shape));
     if (!s) return AUR_ENOMEM;
     *s = shape;
@@ -75,7 +74,9 @@ static void redraw(const aur_declip *s, float *x, size_t n) {
         const double t = (double)i, p = t + 2.0, q = t + 1.0, u = t - m, v = t - m - 1.0;
         const double y = -a * q * u * v / ((m + 2.0) * (m + 3.0)) + b * p * u * v / ((m + 1.0) * (m + 2.0)) -
                          c * p * q * v / ((m + 2.0) * (m + 1.0)) + d * p * q * u / ((m + 3.0) * (m + 2.0));
-        x[i] = (float)(sign * aur_clamp(y, s->level, s->high));
+        const double over = y > s->level ? y / s->level - 1.0 : 0.0,
+                     part = over / (AUR_DECLIP_HEADROOM - 1.0);
+        x[i] = (float)(sign * s->level * (1.0 + over / sqrt(1.0 + part * part)));
     }
 }
 

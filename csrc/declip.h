@@ -1,11 +1,12 @@
 /*
  * declip.h: redraws the peaks that hard clipping cut off.
  *
- * A clipped run is a stretch of at most 40 frames at 44.1 kHz (.9 ms at any rate) of samples of one sign
+ * A clipped run is a stretch of at most 88 frames at 44.1 kHz (2 ms at any rate) of samples of one sign
  * within 2^-12 of the clip level or over it. It is replaced by the cubic (Lagrange) through the two samples
- * before and the two after it, clamped to 1..AUR_DECLIP_HEADROOM times the level: clipping only ever took
- * away. Every other sample is the delayed input bit for bit, and so are longer runs, where a cubic would be a
- * guess. Channels are apart. There is no memory beyond the run: chunking never changes an output bit.
+ * before and the two after it, of which what lies over the level is held under AUR_DECLIP_HEADROOM times the
+ * level by a soft bound: clipping only ever took away, but the cubic of a long run shoots over. Every other
+ * sample is the delayed input bit for bit, and so are longer runs, where a cubic would be a guess. Channels
+ * are apart. There is no memory beyond the run: chunking never changes an output bit.
  */
 #ifndef AUR_DECLIP_H
 #define AUR_DECLIP_H
@@ -13,7 +14,7 @@
 #include "common.h"
 #include "snapshot.h"
 
-#define AUR_DECLIP_HEADROOM 2.0
+#define AUR_DECLIP_HEADROOM 1.5
 
 typedef struct aur_declip aur_declip;
 

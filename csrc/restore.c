@@ -21,6 +21,8 @@ struct aur_restore {
     size_t box[SPLITS];
     double scale[SPLITS]; /* box sums to samples */
     float depth, per_top;
+    int curved;
+    float curve[AUR_RESTORE_NODES + 1]; /* depth included; the last node twice */
     double fill, fast, slow, attack, release;
     /* Where the signal stands in the quantum, and the levels. */
     size_t at;
@@ -35,7 +37,7 @@ struct aur_restore {
 };
 
 static size_t quantum_frames(double sample_rate) {
-    return sample_rate <= 50000.0 ? 16 : sample_rate <= 100000.0 ? 32 : 64;
+    return sample_rate <= 16000.0 ? 8 : sample_rate <= 50000.0 ? 16 : sample_rate <= 100000.0 ? 32 : 64;
 }
 
 /* Odd, so that the delay of the cascade is a whole number of frames. */
@@ -82,6 +84,13 @@ aur_status aur_restore_create(const aur_restore_params *p, double sample_rate, u
     }
     shape.depth = (float)p->depth;
     shape.per_top = (float)(1.0 / p->top);
+    shape.curved = p->curve != NULL;
+    for (unsigned k = 0; shape.curved && k <= AUR_RESTORE_NODES; k++) {
+        const unsigned node = k < AUR_RESTORE_NODES ? k : AUR_RESTORE_NODES - 1;
+        const double gain = p->curve[node], u = node / (AUR_RESTORE_NODES - 1.0);
+        if (!(gain >= 0.0 && gain <= 16.0)) return AUR_EINVAL;
+        shape.curve[k] = (float)(gain * (1.0 + p->depth * u * u * u * u));
+    }
     shape.lag = group_delay(shape.box[0]);
     shape.history = 3 * shape.box[0];
     const double hop_s = (double)shape.quantum / sample_rate;
@@ -137,6 +146,16 @@ static void expand(const aur_restore *s, const float *in, float *restrict out, s
         u *= u;
         u = u < 1.0f ? u : 1.0f;
         out[i] = in[i] * (1.0f + depth * (u * u));
+    }
+}
+
+static void bend(const aur_restore *s, const float *in, float *restrict out, size_t n) {
+    const float steps = (float)(AUR_RESTORE_NODES - 1), scale = s->per_top * steps;
+    for (size_t i = 0; i < n; i++) {
+        float at = fabsf(in[i]) * scale;
+        at = at < steps ? at : steps;
+        const int32_t k = (int32_t)at;
+        out[i] = in[i] * (s->curve[k] + (s->curve[k + 1] - s->curve[k]) * (at - (float)k));
     }
 }
 
@@ -245,7 +264,9 @@ void aur_restore_process(aur_restore *s, const float *const *in, float *const *o
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
         for (unsigned c = 0; c < s->channels; c++) {
             float *fresh = s->dry + c * stride + latency;
-            if (s->depth > 0.0f)
+            if (s->curved)
+                bend(s, in[c] + done, fresh, n);
+            else if (s->depth > 0.0f)
                 expand(s, in[c] + done, fresh, n);
             else
                 memcpy(fresh, in[c] + done, n * sizeof *fresh);

@@ -2,8 +2,8 @@
  * restore.h: gives dynamics back to a compressed-loud track, in two stages.
  *
  * Expansion. What flattened the peaks was, near enough, a curve from input sample to output sample; its
- * inverse is one too: y = x (1 + depth (x / top)^4), top the track's sample peak. Memoryless, so
- * nothing can pump.
+ * inverse is one too: y = x curve(|x| / top) (1 + depth (x / top)^4), top the track's sample peak. The
+ * curve is a gain at even heights with straight lines between. Memoryless, so nothing can pump.
  *
  * Multiband fill. In each of four bands a fast level that stands out over a slow one is lifted, so
  * that what stood out before a limiter held it down stands out again.
@@ -26,13 +26,15 @@
 #include "snapshot.h"
 
 #define AUR_RESTORE_MAX_GAIN_DB 6.0
+#define AUR_RESTORE_NODES 129u /* of a curve */
 
 typedef struct aur_restore aur_restore;
 
 typedef struct {
-    double depth; /* 0..AUR_RESTORE_MAX_DEPTH: peaks at top gain a factor 1 + depth */
-    double top;   /* linear, > 0; larger samples are lifted as much as those at top */
-    double fill;  /* 0..1: dB of gain for every dB of fast level over slow */
+    double depth;       /* 0..AUR_RESTORE_MAX_DEPTH: peaks at top gain a factor 1 + depth */
+    double top;         /* linear, > 0; larger samples are lifted as much as those at top */
+    double fill;        /* 0..1: dB of gain for every dB of fast level over slow */
+    const float *curve; /* AUR_RESTORE_NODES gains at |x| = k / 128 top, 0..16; NULL for none. Copied. */
 } aur_restore_params;
 
 #define AUR_RESTORE_MAX_DEPTH 3.0

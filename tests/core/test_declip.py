@@ -27,8 +27,10 @@ def test_a_clipped_sine_gets_its_peaks_back():
     t = np.arange(SR) / SR
     x = np.sin(2 * np.pi * 700 * t)
     y = run(np.clip(x, -0.8, 0.8).astype(np.float32)[None], 0.8)[0]
-    # Over 15 of its 63 samples a period the cubic follows the crown of a sine within 2 %.
-    np.testing.assert_allclose(y, x, atol=0.02)
+    # Over 15 of its 63 samples a period the cubic follows the crown of a sine within 2 %; the bound on what
+    # is over the level takes 2 % more off a crown 25 % over.
+    np.testing.assert_allclose(y, x, atol=0.04)
+    assert y.max() > 0.96
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 44100, 192000])
@@ -40,16 +42,16 @@ def test_declip_matches_the_oracle(sample_rate):
 
 def test_reliable_samples_and_long_runs_stay_bit_for_bit():
     x = clipped_music()
-    x[:, 20000:20041] = 0.9  # 41 frames: one too many
-    x[:, 19999] = x[:, 20041] = 0.1
+    x[:, 20000:20089] = 0.9  # 89 frames: one too many
+    x[:, 19999] = x[:, 20089] = 0.1
     y = run(x, 0.9)
     below = np.abs(x) < np.float32(0.89)
     np.testing.assert_array_equal(y[below], x[below])
-    np.testing.assert_array_equal(y[:, 20000:20041], x[:, 20000:20041])
+    np.testing.assert_array_equal(y[:, 20000:20089], x[:, 20000:20089])
     moved = y != x
     assert 0.02 < moved.mean() < 0.5
     assert (np.abs(y[moved]) >= np.float32(0.9)).all()
-    assert np.abs(y).max() <= np.float32(1.8)
+    assert np.abs(y).max() <= np.float32(1.35)
 
 
 def test_channels_are_apart():
@@ -68,7 +70,7 @@ def test_chunking_and_cloning_change_no_bit():
     for _ in range(25):
         chain, at, pieces = ac.Chain(plan, SR, 2), 0, []
         while at < x.shape[1]:
-            n = int(rng.choice([0, 1, 2, 39, 43, 256, 1000, 5000]))
+            n = int(rng.choice([0, 1, 2, 87, 91, 256, 1000, 5000]))
             pieces.append(chain.process(np.ascontiguousarray(x[:, at : at + n])))
             at += n
             if rng.random() < 0.2:

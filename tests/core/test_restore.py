@@ -8,6 +8,7 @@ import auralis_core as ac
 from auralis_core.plan import MasteringPlan
 
 SR = 44100
+CURVE = tuple((1.0 + np.linspace(0.0, 1.0, 129) ** 3).tolist())
 
 
 def run(x, sample_rate=SR, **tool):
@@ -29,11 +30,25 @@ def gain_db(y, x):
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 44100, 96000, 192000])
-@pytest.mark.parametrize("tool", [{"depth": 0.7, "top": 0.9}, {"fill": 0.4}, {"depth": 1.0, "fill": 0.2}])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"depth": 0.7, "top": 0.9},
+        {"fill": 0.4},
+        {"depth": 1.0, "fill": 0.2},
+        {"curve": CURVE, "top": 0.8},
+        {"curve": CURVE, "depth": 0.4, "fill": 0.3},
+    ],
+)
 def test_restore_matches_the_oracle(sample_rate, tool):
     x = music(0.5)
     expected = reference_restore(
-        x, sample_rate, tool.get("depth", 0.0), tool.get("top", 1.0), tool.get("fill", 0.0)
+        x,
+        sample_rate,
+        tool.get("depth", 0.0),
+        tool.get("top", 1.0),
+        tool.get("fill", 0.0),
+        tool.get("curve"),
     )
     y = run(x, sample_rate, **tool)
     # The tail is left out: past the end the kernel hears silence, the oracle's last quantum is short.
@@ -100,9 +115,26 @@ def test_expansion_is_the_curve_it_says():
     np.testing.assert_allclose(y, v * (1 + np.minimum(np.abs(v), 1.0) ** 4), atol=2e-7)
 
 
-def test_chunking_and_cloning_change_no_bit():
+def test_a_curve_undoes_what_it_is_the_inverse_of():
+    t = np.arange(SR) / SR
+    x = 1.5 * np.sin(2 * np.pi * 97 * t) * np.sin(2 * np.pi * 3 * t)
+    y = np.tanh(x)
+    height = np.linspace(1e-9, 1.0, 129) * np.abs(y).max()
+    curve = tuple((np.arctanh(height) / height).tolist())
+    z = run(y.astype(np.float32)[None], curve=curve, top=float(np.abs(y).max()))[0]
+    # 128 straight lines instead of atanh(y)/y, whose second derivative is 28 at its top (y = .905).
+    np.testing.assert_allclose(z, x, atol=3e-4)
+
+
+def test_over_the_top_a_curve_goes_on_as_a_constant_gain():
+    x = np.array([[0.5, 1.0, 1.5, -2.0]], np.float32)
+    np.testing.assert_allclose(run(x, curve=CURVE)[0], [0.5625, 2.0, 3.0, -4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("tool", [{"depth": 0.6}, {"curve": CURVE}])
+def test_chunking_and_cloning_change_no_bit(tool):
     x = music(1.0)
-    plan = MasteringPlan("adaptive", depth=0.6, fill=0.3)
+    plan = MasteringPlan("adaptive", fill=0.3, **tool)
     whole = ac.Chain(plan, SR, 2).process(x).tobytes()
     rng = np.random.default_rng(5)
     for _ in range(25):

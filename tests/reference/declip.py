@@ -6,7 +6,7 @@ import numpy as np
 def declip(x, level, sample_rate):
     """Time-aligned. Runs are redrawn in order, each on what the ones before it left."""
     out = x.astype(float)
-    longest = int(40.0 / 44100.0 * sample_rate + 0.5)
+    longest = int(88.0 / 44100.0 * sample_rate + 0.5)
     for v in out:
         clipped = np.abs(v) >= np.float32(level * (1 - 1 / 4096))
         at = 0
@@ -21,6 +21,7 @@ def declip(x, level, sample_rate):
                 sign, places = np.sign(v[at]), np.array([at - 2, at - 1, end, end + 1])
                 cubic = np.linalg.solve(np.vander(places - at + 0.0, 4), sign * v[places])
                 drawn = np.polyval(cubic, np.arange(end - at))
-                v[at:end] = sign * np.clip(drawn, level, 2 * level)
+                over = np.maximum(drawn / level - 1.0, 0.0)
+                v[at:end] = sign * level * (1.0 + over / np.hypot(1.0, 2.0 * over))
             at = end
     return out

@@ -16,10 +16,13 @@ def low_pass(x, box):
     return np.convolve(x, kernel, mode="same")
 
 
-def restore(x, sample_rate, depth, top, fill):
+def restore(x, sample_rate, depth, top, fill, curve=None):
     """Time-aligned; the fill's gains are those of frames from the start of `x` on."""
     x = x.astype(float)
     y = x * (1.0 + depth * np.minimum((x / top) ** 2, 1.0) ** 2)
+    if curve is not None:
+        nodes = np.linspace(0.0, 1.0, len(curve))
+        y = x * np.interp(np.abs(x) / top, nodes, np.asarray(curve) * (1.0 + depth * nodes**4))
     if fill == 0.0:
         return y
     boxes = box_lengths(sample_rate)
@@ -29,7 +32,9 @@ def restore(x, sample_rate, depth, top, fill):
     y = np.concatenate([np.zeros((y.shape[0], lead)), y], axis=1)
     lows = [np.stack([low_pass(c, box) for c in y]) for box in boxes]
     bands = [lows[0], lows[1] - lows[0], lows[2] - lows[1], y - lows[2]]
-    quantum = 16 if sample_rate <= 50000 else 32 if sample_rate <= 100000 else 64
+    quantum = (
+        8 if sample_rate <= 16000 else 16 if sample_rate <= 50000 else 32 if sample_rate <= 100000 else 64
+    )
     fast, slow, attack, release = (
         1.0 - np.exp(-quantum / sample_rate / t) for t in (0.003, 0.250, 0.001, 0.040)
     )

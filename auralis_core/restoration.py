@@ -1,0 +1,268 @@
+"""What gives a compressed-loud track its dynamics back: evidence in the fingerprint → parameters of tools.
+
+Which tool undoes what is in ``docs/dsp.md``; the samples are touched in ``csrc/declip.c`` and
+``csrc/restore.c``. Where a fingerprint lacks the evidence that a tool needs, the next simpler one stands in
+and the notes say so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .schema import DETAIL_HEIGHTS, HISTOGRAM_BINS, Fingerprint
+
+#: Nodes of a curve: gains at |x| = k / 128 of the sample peak.
+NODES = 129
+#: A sine has a crest of 3 dB, a square of 0, music squashed to the limit 6: anything lower is a test tone.
+TONE_CREST_DB = 4.5
+
+#: The slope of a saturating curve is modelled as 1 − b u^p of the height u = |x| / top: these p, and b up to
+#: this (a slope of zero would be restored by an infinite gain).
+EXPONENTS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
+MAX_FLATTENING = 0.98
+#: Heights over one half that must have been heard.
+FEWEST_HEIGHTS = 6
+#: Fine detail that nobody flattened grows with the height it rides at, by this factor at the top less one.
+NATURAL_GROWTH = 0.2
+#: Flattening under which a profile of fine detail shows none, exponent from which it shows clipping.
+NO_FLATTENING, CLIPPING_EXPONENT = 0.15, 8.0
+#: Deviation of a profile from the model on the lower half of the waveform, dB rms, from which it is doubted
+#: and at which it says nothing: where the waveform itself is fine detail, as of a trumpet.
+DOUBTED_DB, MUTE_DB = 1.2, 1.6
+#: Without a profile: `peak_curvature` under which peaks count as round, and over which as sharp.
+ROUND_CURVATURE, SHARP_CURVATURE = 0.25, 0.40
+#: Largest gain of a curve.
+MAX_CURVE_DB = 12.0
+
+#: Deepest restoring expansion: +12 dB at the sample peak, and no more dB there than this times the dB of
+#: crest it is to bring: on a square wave no amount of gain raises the crest.
+MAX_DEPTH, MAX_GAIN_PER_DB = 3.0, 2.5
+#: The fill brings the ratio of sample peak to rms of the whole track up to this, by about so much per unit.
+FILL_CREST_DB, FILL_RATE_DB, MAX_FILL = 13.0, 7.5, 0.4
+#: Room for the peaks that the fill lifts, dB per unit of fill.
+FILL_PEAK_DB = 5.0
+
+#: `flat_top_share` above which a track counts as clipped.
+CLIPPED_SHARE = 0.001
+#: Crest that declipping is predicted to bring back, at most; how far short of the rule's raise a clipped
+#: track may stay; and how far over the clip level redrawn peaks can reach.
+DECLIP_CREST_DB, CLIPPED_SHORT_DB, DECLIP_PEAK_DB = 5.0, 0.5, 3.5
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """Parameters of the restoring tools as in `MasteringPlan`, and the trim that makes room for peaks."""
+
+    clip: float
+    curve: tuple[float, ...]
+    depth: float
+    top: float
+    fill: float
+    trim_db: float
+    notes: tuple[str, ...]
+
+
+def restoration(
+    fingerprint: Fingerprint, expansion: float, strength: float, intensity: float, ceiling: float
+) -> Restoration:
+    """Solve the tools for a track: the rule's expansion, a preset's strength, intensity, ceiling in dBTP."""
+    raise_db = 10.0 * min(expansion * strength, 1.0) * intensity
+    share = min(strength, 1.0) * intensity
+    notes = [f"crest {fingerprint.crest_db:.1f} dB, the rule asks for {raise_db:.1f} dB more"]
+    amplitudes = _Amplitudes(fingerprint)
+    top = amplitudes.top
+
+    flattening, exponent, trust = _flattening(fingerprint, top)
+    if not fingerprint.histogram:
+        notes.append("no histogram: no crest can be predicted, nothing expanded or filled")
+    if "flat_top_share" not in fingerprint.extras:
+        notes.append("no count of flat tops: clipping stays unknown")
+    clipped = fingerprint.extras.get("flat_top_share", 0.0) > CLIPPED_SHARE and (
+        flattening == 0.0 or exponent >= CLIPPING_EXPONENT
+    )
+    curve, brought = np.ones(NODES), 0.0
+    if clipped:
+        brought = _declipped_crest(fingerprint)
+        notes.append(f"hard clipped: peaks redrawn, which brings {brought:.1f} dB")
+        raise_db -= CLIPPED_SHORT_DB
+    elif flattening > 0.0:
+        curve = _inverse(flattening, exponent) ** (share * trust)
+        brought = amplitudes.change_db(curve)
+        notes.append(f"saturated: its curve inverted, {_db(float(curve[-1])):.1f} dB at the top")
+    doubt = 1.0 - trust
+    if not fingerprint.detail_db:
+        notes.append("no profile of fine detail: expansion by the rule alone")
+    elif doubt > 0.0:
+        notes.append(f"the profile of fine detail can be trusted to {trust:.0%}: the rest by the rule")
+        doubt *= _roundness(fingerprint, notes)
+
+    by_rule = doubt * max(raise_db - brought, 0.0)
+    by_taste = 10.0 * expansion * max(strength - 1.0, 0.0) * intensity
+    wanted = max(by_rule, by_taste)
+    if not fingerprint.histogram:
+        wanted = 0.0
+    depth, shortfall = amplitudes.depth_for(wanted, curve)
+    if shortfall > 0.1:
+        notes.append(f"expansion bound at {_db(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
+    gains = curve * _expansion(depth)
+    whole = amplitudes.peak_to_rms_db(gains) + (DECLIP_PEAK_DB if clipped else 0.0)
+    fill = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), MAX_FILL) * share
+    if not fingerprint.histogram:
+        fill = 0.0
+
+    return Restoration(
+        clip=top if clipped else 0.0,
+        curve=tuple(float(g) for g in curve) if curve[-1] > 1.0 else (),
+        depth=depth,
+        top=top,
+        fill=fill,
+        trim_db=ceiling
+        - fingerprint.extras["true_peak_dbtp"]
+        - _db(float(gains[-1]))
+        - FILL_PEAK_DB * fill
+        - (DECLIP_PEAK_DB if clipped else 0.0),
+        notes=tuple(notes),
+    )
+
+
+def _flattening(fingerprint: Fingerprint, top: float) -> tuple[float, float, float]:
+    """How flat the curve became that made the track, 0 where nothing shows one; its exponent; trust 0–1.
+
+    What rides on high samples was multiplied by the slope of the curve there, so its level against what rides
+    on low ones is that slope. Least squares of the model in dB over the heights that were heard.
+    """
+    if not fingerprint.detail_db:
+        return 0.0, 1.0, 0.0
+    detail = np.asarray(fingerprint.detail_db)
+    height = (np.arange(DETAIL_HEIGHTS) + 0.5) / DETAIL_HEIGHTS / top
+    # The bin that holds the peak is half empty, and full of flat tops where there are any.
+    heard = (detail != 0.0) & (height < 1.0 - 1.0 / DETAIL_HEIGHTS)
+    if np.count_nonzero(heard & (height > 0.5)) < FEWEST_HEIGHTS:
+        return 0.0, 1.0, 0.0
+    height, detail = height[heard], detail[heard]
+    natural = 20.0 * np.log10(1.0 + NATURAL_GROWTH * height**2)
+    grid = np.linspace(0.0, MAX_FLATTENING, 50)
+    least, flattening, exponent, rest = math.inf, 0.0, 1.0, detail
+    for p in EXPONENTS:
+        model = natural + 20.0 * np.log10(1.0 - np.outer(grid, height**p))
+        errors = ((detail - model) ** 2).sum(axis=1)
+        k = int(errors.argmin())
+        if errors[k] < least:
+            least, flattening, exponent, rest = float(errors[k]), float(grid[k]), p, detail - model[k]
+    doubt = math.sqrt(float((rest[height < 0.6] ** 2).mean()))
+    trust = 1.0 - min(max((doubt - DOUBTED_DB) / (MUTE_DB - DOUBTED_DB), 0.0), 1.0)
+    return (flattening, exponent, trust) if flattening >= NO_FLATTENING else (0.0, 1.0, trust)
+
+
+def _inverse(flattening: float, exponent: float) -> NDArray[np.float64]:
+    """Gains at the nodes of the curve whose slope against height is 1 / (1 − b u^p)."""
+    fine = np.linspace(0.0, 1.0, 8 * (NODES - 1) + 1)
+    slope = 1.0 / (1.0 - flattening * fine**exponent)
+    area = np.concatenate([[0.0], np.cumsum(0.5 * (slope[1:] + slope[:-1]))]) * fine[1]
+    gains = np.ones(NODES)
+    gains[1:] = area[8::8] / fine[8::8]
+    bounded: NDArray[np.float64] = np.minimum(gains, 10.0 ** (MAX_CURVE_DB / 20.0))
+    return bounded
+
+
+def _roundness(fingerprint: Fingerprint, notes: list[str]) -> float:
+    """1 where the highest peaks are rounder than the rest, 0 where they kept their shape."""
+    if "peak_curvature" not in fingerprint.extras:
+        notes.append("no peak curvature: peaks taken as round")
+        return 1.0
+    sharpness = (fingerprint.extras["peak_curvature"] - ROUND_CURVATURE) / (SHARP_CURVATURE - ROUND_CURVATURE)
+    return 1.0 - min(max(sharpness, 0.0), 1.0)
+
+
+def _declipped_crest(fingerprint: Fingerprint) -> float:
+    """Decibels of crest that redrawing the clipped peaks brings back.
+
+    Short runs in many blocks grow most, long ones are flat on top in any case. Fitted to 24 hard clips of
+    eight recordings and synthesised pieces (.1 to 5 dB), .7 dB rms off.
+    """
+    extras = fingerprint.extras
+    longest = max(extras.get("flat_top_longest", 1.0), 1.0) * 44100.0 / fingerprint.sample_rate
+    share, consistency = extras["flat_top_share"], fingerprint["peak_consistency"]
+    crest = 2300.0 * math.pow(share, 0.7) * math.pow(consistency, 1.3) / longest
+    return min(crest, DECLIP_CREST_DB)
+
+
+def _expansion(depth: float) -> NDArray[np.float64]:
+    gains: NDArray[np.float64] = 1.0 + depth * np.linspace(0.0, 1.0, NODES) ** 4
+    return gains
+
+
+class _Amplitudes:
+    """What gains by height do to a track's crest, predicted from its fingerprint.
+
+    They have no memory, so the histogram of |x| says exactly what they do to the power of the whole track.
+    Block peaks are taken as normally distributed in dB about the mean that follows from power and crest, as
+    wide as `peak_consistency` says, and cut off at the sample peak. Over squashed music the predicted change
+    is within 0.7 dB of the real one up to +5 dB.
+    """
+
+    _Z = np.linspace(-2.2, 2.2, 23)
+    _WEIGHT = np.exp(-0.5 * _Z * _Z) / np.exp(-0.5 * _Z * _Z).sum()
+    _HEIGHT = np.linspace(0.0, 1.0, NODES)
+
+    def __init__(self, fingerprint: Fingerprint) -> None:
+        self.top = max(10.0 ** (fingerprint.extras["sample_peak_dbfs"] / 20.0), 1e-3)
+        counts = fingerprint.amplitude_histogram.astype(np.float64)
+        self._share = counts / max(counts.sum(), 1.0)
+        self._level = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
+        self._power = float(self._share @ self._level**2)
+        peak = _db(self.top)
+        mean = min(10.0 * math.log10(max(self._power, 1e-12)) + fingerprint.crest_db, peak)
+        width = 3.0 * (1.0 / max(fingerprint["peak_consistency"], 0.05) - 1.0)
+        low, high = mean, mean + 10.0 * width  # cutting off lowers the mean, so the centre lies above it
+        for _ in range(30):
+            centre = 0.5 * (low + high)
+            if self._WEIGHT @ np.minimum(centre + width * self._Z, peak) < mean:
+                low = centre
+            else:
+                high = centre
+        self._peaks = 10.0 ** (np.minimum(low + width * self._Z, peak) / 20.0)
+
+    def peak_to_rms_db(self, gains: NDArray[np.float64]) -> float:
+        """Sample peak over rms of the whole track under these gains."""
+        return _db(self.top * float(gains[-1])) - 10.0 * math.log10(max(self._power_under(gains), 1e-12))
+
+    def change_db(self, gains: NDArray[np.float64]) -> float:
+        """Crest under these gains less the crest without."""
+        if self._power == 0.0:
+            return 0.0
+        peaks = float(
+            self._WEIGHT @ (20.0 * np.log10(np.interp(self._peaks / self.top, self._HEIGHT, gains)))
+        )
+        return peaks - 10.0 * math.log10(self._power_under(gains) / self._power)
+
+    def depth_for(self, raise_db: float, curve: NDArray[np.float64]) -> tuple[float, float]:
+        """The depth that raises the crest by `raise_db` over the curve's, and what it falls short by."""
+        bound = min(MAX_DEPTH, 10.0 ** (MAX_GAIN_PER_DB * raise_db / 20.0) - 1.0)
+        start = self.change_db(curve)
+
+        def reached(depth: float) -> float:
+            return self.change_db(curve * _expansion(depth)) - start
+
+        if (most := reached(bound)) < raise_db:
+            return bound, raise_db - most
+        low, high = 0.0, bound
+        for _ in range(30):
+            middle = 0.5 * (low + high)
+            if reached(middle) < raise_db:
+                low = middle
+            else:
+                high = middle
+        return high, 0.0
+
+    def _power_under(self, gains: NDArray[np.float64]) -> float:
+        gain = np.interp(self._level / self.top, self._HEIGHT, gains)
+        return float(self._share @ (self._level * gain) ** 2)
+
+
+def _db(ratio: float) -> float:
+    return 20.0 * math.log10(ratio)
