@@ -43,8 +43,8 @@ import squashbench
 from metrics import Reference, measure
 
 Samples = NDArray[np.float32]
-#: The module: of that name, `auralis_core` has the function.
-rules = import_module("auralis_core.plan")
+#: Where the constants are. The modules: of one of the names `auralis_core` has the function.
+RULES = [import_module(f"auralis_core.{name}") for name in ("plan", "tone", "restoration")]
 
 Setting = tuple[tuple[str, Any], ...]
 
@@ -67,7 +67,7 @@ def parse(sets: list[str]) -> dict[str, list[Any]]:
     for text in sets:
         name, found, values = text.partition("=")
         bare = name.rstrip("*").strip()
-        known = hasattr(rules, bare) if bare.isupper() else bare in ARGUMENTS | FIELDS
+        known = any(hasattr(m, bare) for m in RULES) if bare.isupper() else bare in ARGUMENTS | FIELDS
         if not (found and values and known):
             raise typer.BadParameter(f"{text!r}: no such parameter, or no values")
         grid[name.strip()] = [_value(v.strip()) for v in values.split(",")]
@@ -83,16 +83,16 @@ def _value(text: str) -> Any:
 
 @contextmanager
 def _constants(setting: Mapping[str, Any]) -> Iterator[None]:
-    """The constants of plan.py as the setting has them, while the block runs."""
+    """The constants of the rules as the setting has them, wherever they are known, while the block runs."""
     changed = {name.rstrip("*"): value for name, value in setting.items() if name.rstrip("*").isupper()}
-    kept = {name: getattr(rules, name) for name in changed}
+    kept = [(m, name, getattr(m, name)) for m in RULES for name in changed if hasattr(m, name)]
     try:
-        for name, value in changed.items():
-            setattr(rules, name, kept[name] * value if f"{name}*" in setting else value)
+        for module, name, own in kept:
+            setattr(module, name, own * changed[name] if f"{name}*" in setting else changed[name])
         yield
     finally:
-        for name, value in kept.items():
-            setattr(rules, name, value)
+        for module, name, own in kept:
+            setattr(module, name, own)
 
 
 def plan(fp: ac.Fingerprint, setting: Setting) -> ac.MasteringPlan:
