@@ -17,6 +17,7 @@ import numpy as np
 
 from .binary import Frame
 from .client import Client
+from .lag import LagProbe
 from .load import CUSHION_S
 from .protocol import (
     AudioStreamEnd,
@@ -56,6 +57,7 @@ class Soak:
     rss_last_kb: int
     rss_slope_kb_per_min: float
     loop_lag_p99_ms: float
+    listeners_lag_p99_ms: float  # of their own process: what is late there may not have been sent late
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -207,12 +209,14 @@ async def soak(
             sizes.append((time.monotonic() - began, rss_kb()))
             await asyncio.sleep(SAMPLE_S)
 
+    probe = LagProbe()
     watching = asyncio.create_task(watch())
     try:
         async with asyncio.TaskGroup() as group:
             for seed in range(streams):
                 group.create_task(listen(seed))
     finally:
+        probe.close()
         watching.cancel()
         await asyncio.wait([watching])
     settled = np.array([row for row in sizes if row[0] >= SETTLED * lasting_s] or sizes, float)
@@ -233,4 +237,5 @@ async def soak(
         rss_last_kb=int(settled[-1, 1]),
         rss_slope_kb_per_min=slope,
         loop_lag_p99_ms=0.0,
+        listeners_lag_p99_ms=probe.quantile_ms(0.99),
     )

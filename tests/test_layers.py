@@ -124,7 +124,7 @@ SERVER = {
     "http_library": "protocol scanner studio",
     "lag": "",
     "load": "binary protocol",
-    "soak": "binary client load protocol",
+    "soak": "binary client lag load protocol",
     "bench": "binary client load protocol soak",
     "metrics": "studio",
     "app": "admission config http_library http_stream lag metrics parking protocol scanner security session "
