@@ -48,7 +48,11 @@ def table(step: int) -> None:
     print(f"{'':20}" + "".join(f"{name:>18}" for name in names))
     print(f"{'pattern':20}" + "".join(f"{'Acc 1':>11}{'Acc 2':>7}" for _ in names) + f"{'tracks':>9}")
     spent = dict.fromkeys(names, 0.0)
-    for title, patterns in (("gate", drums.PATTERNS), ("ambiguous", drums.HARD)):
+    for title, patterns in (
+        ("gate", drums.PATTERNS),
+        ("ambiguous", drums.HARD),
+        ("held out", drums.HELD_OUT),
+    ):
         total = []
         for pattern in patterns:
             hits = []

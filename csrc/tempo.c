@@ -209,6 +209,8 @@ static double correlation(const float *x, size_t rows, double lag) {
  * with octaves = log2(BPM / CENTRE). The weights come from a conditional logit on the patterns of
  * tests/reference/drums.py, divided by the weight of the first term and rounded on the plateau where
  * neither Accuracy moves.
+ *
+ * The winner must come back: where its stability is under RETURNING of the runner-up's, they change places.
  */
 #define FASTER 0.32
 #define BACKBEAT 0.5
@@ -216,6 +218,7 @@ static double correlation(const float *x, size_t rows, double lag) {
 #define LEAST_EVEN 0.05
 #define PREFERENCE 0.04
 #define CENTRE 110.0
+#define RETURNING 0.2
 
 /* Onset strength at every second beat over that at the others, 0..1: a beat that half the time falls into
  * nothing is none. */
@@ -260,23 +263,6 @@ static double beat_score(const search *s, const vote *votes, double pulse, doubl
            PREFERENCE * octaves * octaves;
 }
 
-static double decide(const search *s, const vote *votes, double pulse, double *alt) {
-    double best = -HUGE_VAL, second = -HUGE_VAL, period = pulse;
-    *alt = 0.0;
-    for (size_t i = 0; i < RATIOS; i++) {
-        const double p = pulse * ratios[i];
-        if (p < 0.99 * s->shortest || p > 1.01 * s->longest) continue;
-        const double score = beat_score(s, votes, pulse, ratios[i]);
-        if (score > best) {
-            second = best, *alt = second > -HUGE_VAL ? period : 0.0;
-            best = score, period = p;
-        } else if (score > second) {
-            second = score, *alt = p;
-        }
-    }
-    return period;
-}
-
 /*
  * rhythm_stability: over the windows that hold any onset, the mean of
  *   autocorrelation clarity * exp(-(log2(T_w / T))^2 / (2 * 0.04^2))
@@ -304,6 +290,34 @@ static double stability(const search *s, const vote *votes, double period) {
         count++;
     }
     return count ? sum / (double)count : 0.0;
+}
+
+/* The beat, the runner-up, and how steady the beat is. */
+static double decide(const search *s, const vote *votes, double pulse, double *alt, double *steady) {
+    double best = -HUGE_VAL, second = -HUGE_VAL, period = pulse;
+    *alt = 0.0;
+    for (size_t i = 0; i < RATIOS; i++) {
+        const double p = pulse * ratios[i];
+        if (p < 0.99 * s->shortest || p > 1.01 * s->longest) continue;
+        const double score = beat_score(s, votes, pulse, ratios[i]);
+        if (score > best) {
+            second = best, *alt = second > -HUGE_VAL ? period : 0.0;
+            best = score, period = p;
+        } else if (score > second) {
+            second = score, *alt = p;
+        }
+    }
+    /* Two thirds of a beat may meet stronger events than the beat does; one, two or four of them later
+     * there is nothing. */
+    *steady = stability(s, votes, period);
+    if (*alt > 0.0) {
+        const double other = stability(s, votes, *alt);
+        if (*steady < RETURNING * other) {
+            const double former = period;
+            period = *alt, *alt = former, *steady = other;
+        }
+    }
+    return period;
 }
 
 /* The share of the votes, by weight, for the beat or a level related to it. */
@@ -359,8 +373,7 @@ aur_status aur_tempo_estimate(const aur_tempo_rows *rows, aur_tempo *out) {
         double alt;
         const double pulse = shared_lag(votes, s.votes);
         if (pulse > 0.0) {
-            const double period = decide(&s, votes, pulse, &alt);
-            out->stability = stability(&s, votes, period);
+            const double period = decide(&s, votes, pulse, &alt, &out->stability);
             out->confidence = out->stability * agreement(&s, votes, period);
             if (out->confidence >= LEAST_CONFIDENCE) {
                 out->bpm = in_bpm(period, rows->rate);

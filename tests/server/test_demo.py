@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 from auralis_server import demo
 from numpy.typing import NDArray
 
 from auralis_core import Meter
+from auralis_core.temporal import OnsetTracker
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,20 @@ def test_tracks_are_cd_quality_flac_of_half_a_minute_or_more(library: list[Path]
         info = sf.info(path)
         assert (info.format, info.subtype, info.samplerate) == ("FLAC", "PCM_16", 44100)
         assert 30 <= info.duration <= 60
+
+
+def test_tracks_keep_their_tempo_at_another_rate(library: list[Path]) -> None:
+    # The first track's beat and two thirds of it score within .02 of each other, so the order of the two
+    # turns with the rate; only the one that comes back is a beat.
+    for path in library:
+        x, rate = sf.read(path, always_2d=True)
+        tempi = []
+        for other in (rate, 48000):
+            tracker = OnsetTracker(other)
+            tracker.feed(np.ascontiguousarray(soxr.resample(x.mean(axis=1), rate, other), np.float32))
+            tempi.append(tracker.result()["tempo_bpm"])
+        assert tempi[0] > 0
+        assert tempi[1] == pytest.approx(tempi[0], rel=0.005)  # what a steady grid may be off by
 
 
 def test_tracks_carry_tags(library: list[Path]) -> None:
