@@ -4,8 +4,11 @@
 then applied to signals that are no such thing.
 """
 
+import importlib
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +16,20 @@ from reference.limiter import true_peak_dbtp
 from scipy.signal import butter, sosfiltfilt
 
 import auralis_core as ac
+from auralis_core import audio
 
 SR = 44100
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    """SquashBench's measures, which lie outside the packages."""
+    sys.path.insert(0, str(BENCH))
+    try:
+        yield importlib.import_module("metrics")
+    finally:
+        sys.path.remove(str(BENCH))
 
 
 @cache
@@ -68,6 +83,42 @@ def loud_plan(how):
 
 
 LOUD = pytest.mark.parametrize("how", list(SQUASHERS))
+
+
+def forced(fp):
+    """The same track measured as −11 LUFS with a crest of 12: expansion .1."""
+    names = [d.name for d in ac.DIMENSIONS]
+    values = list(fp.values)
+    values[names.index("lufs")], values[names.index("crest_db")] = -11.0, 12.0
+    plan = ac.plan(replace(fp, values=tuple(values)))
+    assert plan.decision.expansion == pytest.approx(0.1)
+    return plan
+
+
+def check_forced(metrics, x):
+    x = np.ascontiguousarray(x, np.float32)
+    y = ac.render_array(x, SR, forced(ac.fingerprint_array(x, SR)))
+    m = metrics.measure(metrics.Reference(x, SR), y)
+    assert m.si_sdr_db >= 30.0
+    assert m.lsd_db <= 0.3
+
+
+def test_an_unsquashed_piece_forced_through_stays_what_it_was(metrics):
+    check_forced(metrics, 0.9 * dynamic())
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("lets_go_fishin", 40), ("vibe_ace", 20), ("sugar_plum_fairy", 20), ("solo_trumpet", 0)],
+)
+def test_an_unsquashed_recording_forced_through_stays_what_it_was(metrics, shared_audio, name, start):
+    with audio.AudioReader(shared_audio / f"{name}.ogg") as reader:
+        reader.seek(start * reader.sample_rate)
+        x = reader.read(8 * reader.sample_rate)
+        if reader.sample_rate != SR:
+            pytest.skip("recorded at another rate")
+    x = np.repeat(x, 2, axis=0) if len(x) == 1 else x
+    check_forced(metrics, 0.9 * x / np.abs(x).max())
 
 
 @LOUD
