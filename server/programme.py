@@ -180,9 +180,9 @@ class Programme:
         return self.current.newest
 
     def learn(self, part: Part, fp: Fingerprint) -> None:
-        """A fingerprint for a part that has not begun."""
+        """A fingerprint for a part other than the current one; what has begun is left to end as it is."""
         part.fp = fp
-        if part.is_open:
+        if part.is_open and self.parts.index(part) > self.parts.index(self.current):
             part.prepare(choose(self.settings, fp))
 
     def drop_following(self) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from auralis_server import binary
 from auralis_server.admission import Admission
-from auralis_server.part import Settings
+from auralis_server.part import Part, Settings
+from auralis_server.programme import Programme
 from auralis_server.protocol import (
     AudioStreamEnd,
     AudioStreamStart,
@@ -397,6 +398,27 @@ async def test_set_within_a_crossfade_changes_both_tracks(library: Library) -> N
     mixed = ac.crossfade(tail, head, "correlation", r=dry)
     expected = np.concatenate([ys[0][:, :start], mixed, ys[1][:, n:]], axis=1)
     assert_array_equal(after.samples, expected[:, ok.at_frame :])
+
+
+def test_fingerprint_that_comes_late_leaves_the_end_of_its_track_alone(library: Library) -> None:
+    xs = [music(4, 0), music(4, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    fp = library.measure(tracks[0])
+    settings = Settings("adaptive", 1.0, False)
+
+    def play(learns: bool) -> np.ndarray:
+        first, second = (Part(t, Path(t.path), None, settings) for t in tracks)
+        with closing(Programme(first, settings)) as programme:
+            programme.enter(first)
+            programme.append(second, 2 * RATE)
+            head = programme.read(2 * RATE)
+            programme.enter(second)
+            begun = programme.read(RATE)
+            if learns:
+                programme.learn(first, fp)
+            return np.concatenate([head, begun, programme.read(RATE)], axis=1)
+
+    assert_array_equal(play(learns=True), play(learns=False))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="reads /proc")
