@@ -381,9 +381,11 @@ def test_help_imports_neither_rich_nor_scipy() -> None:
 
 
 def test_interrupt_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
-    # The pipe blocks the process inside a command until it is interrupted there.
+    # The pipe blocks the process inside a command until it is interrupted there. Python takes no notice
+    # of interrupts where a shell started it, and so its parent, in the background: hence the first line.
     code = (
-        "import os, sys; from auralis_core import cli\n"
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from auralis_core import cli\n"
         "@cli.app.command()\n"
         "def stall() -> None:\n"
         "    print('ready', flush=True); sys.stdin.read()\n"
