@@ -189,18 +189,20 @@ def table(results: Results) -> Table:
 
 def main(
     split: Annotated[str, typer.Option(help="tuning, held-out or both")] = "both",
-    quick: Annotated[bool, typer.Option(help="one level, no carriers, no peers")] = False,
+    quick: Annotated[bool, typer.Option(help="−8 LUFS only, no carriers")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every score here")] = None,
     cache: Annotated[Path | None, typer.Option(help="keep squashed signals in this folder")] = None,
-    peers: Annotated[bool, typer.Option(help="run the peers too")] = True,
+    peers: Annotated[bool | None, typer.Option(help="run the peers too; not by default when quick")] = None,
 ) -> None:
     """Run the benchmark and print its tables."""
     console = Console(width=170 if not sys.stdout.isatty() else None)
-    names = ["auralis"] if quick or not peers else list(RESTORERS)
+    names = list(RESTORERS) if (not quick if peers is None else peers) else ["auralis"]
     if which("ffmpeg") is None:
         console.print("no ffmpeg on the PATH: its peers, alimiter and MP3 are left out")
         names = [name for name in names if name not in FFMPEG_RESTORERS]
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
     everything: list[dict[str, Any]] = []
     for half in ("tuning", "held-out") if split == "both" else (split,):
         todo = [(spec, names, cache) for spec in specs(half, quick)]
