@@ -552,7 +552,8 @@ class Stream:
     def _seek_fingerprint(self, now: float) -> None:
         """Look for the fingerprint of what sounds, then of what follows."""
         wanted = (self._programme.current, self._programme.following)
-        if self._search is not None and self._sought not in wanted:
+        if self._search is not None and self._sought is not None and self._sought not in wanted:
+            self._sought.searched = False  # not found out yet, should the listener go back to it
             self._search.cancel()
             self._search = None
         part = next((p for p in wanted if p is not None and not p.searched), None)

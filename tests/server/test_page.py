@@ -331,7 +331,7 @@ def test_seek_continues_from_exactly_there(
     v.track("Hammers and Sparks").click()
     v.listen(0.3)
     v.page.evaluate("seek.value = 20; seek.dispatchEvent(new Event('change'))")
-    v.listen(0.9)
+    v.listen(1.5)
     assert 20 <= float(v.page.evaluate("seek.value")) < 25
     heard = v.heard()
     start, at, frames = same_run(samples(music["Hammers and Sparks"]), heard)
