@@ -61,11 +61,13 @@ player.addEventListener("ended", showState);
 player.addEventListener("trouble", ({ detail }) => complain(trouble(detail), detail.code));
 player.addEventListener("connection", ({ detail: { up } }) => {
   const link = $("link");
-  if (up && link.classList.contains("down")) library.load();
+  const wasDown = link.classList.contains("down");
+  if (up && wasDown) library.load();
   link.textContent = up ? "Connected" : "Connection lost, reconnecting…";
   link.classList.toggle("down", !up);
-  if (!up) complain("The connection to the server was lost. Trying to get it back…", "offline");
-  else if ($("notice").dataset.about === "offline") silence();
+  // Once: a try that fails must not wipe out what was said since.
+  if (!up && !wasDown) complain("The connection to the server was lost. Trying to get it back…", "offline");
+  else if (up && $("notice").dataset.about === "offline") silence();
 });
 
 // --- what the listener does
