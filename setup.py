@@ -5,10 +5,13 @@ wider SIMD units are chosen by function attributes inside the C files, so one se
 the whole tree and the wheel runs on any x86-64 or aarch64 machine.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 
 # No -ffast-math and no -march=native: output bits must not depend on the build machine, and NaN
@@ -28,8 +31,27 @@ C_SOURCES = sorted(glob("csrc/*.c"))
 C_HEADERS = sorted(glob("csrc/*.h"))
 
 
+class BuildClib(build_clib):
+    """Compiles the C library on all cores; setuptools itself would go file by file."""
+
+    def build_libraries(self, libraries):
+        compile_ = self.compiler.compile
+
+        def compile_side_by_side(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                parts = list(pool.map(lambda source: compile_([source], **options), sources))
+            return [path for part in parts for path in part]
+
+        self.compiler.compile = compile_side_by_side
+        super().build_libraries(libraries)
+
+
 class BuildExt(build_ext):
     """Builds the static C library before the extensions that link it, in every kind of build."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.parallel = os.cpu_count()
 
     def run(self):
         self.run_command("build_clib")
@@ -80,5 +102,5 @@ setup(
             "freethreading_compatible": False,
         },
     ),
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_clib": BuildClib, "build_ext": BuildExt},
 )
