@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .protocol import ERRORS, ProtocolError
+from .refusal import ERRORS, ProtocolError
 
 T = TypeVar("T")
 

@@ -18,27 +18,29 @@ from auralis_core import DIMENSIONS, AuralisError, DatasetError, __version__
 from auralis_core.dataset import Dataset, Track
 from auralis_core.features import simd
 
-from . import metrics, protocol, security
+from . import metrics, security
 from .admission import Admission
-from .config import ServerConfig
-from .http_library import LibraryPages
-from .http_stream import Downloads
-from .lag import LagProbe
-from .parking import Parking
-from .protocol import (
+from .bodies import (
+    HTTP_ERRORS,
     CapacityRow,
     DimensionRow,
     EngineRow,
-    Error,
     Failure,
     Health,
     LibraryRow,
     LoopRow,
-    ProtocolError,
     Status,
     TrackList,
     TrackRow,
+    body,
 )
+from .config import ServerConfig
+from .events import Error
+from .http_library import LibraryPages
+from .http_stream import Downloads
+from .lag import LagProbe
+from .parking import Parking
+from .refusal import ERRORS, ProtocolError
 from .scanner import Scanner
 from .session import HARD_LIMIT, Session
 from .sources import Sources
@@ -198,16 +200,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if e.status < 400:
             raise
         kept = {name: e.headers[name] for name in ERROR_HEADERS if name in e.headers}
-        return _failure(e.status, protocol.HTTP_ERRORS.get(e.status, "error"), e.reason, kept)
+        return _failure(e.status, HTTP_ERRORS.get(e.status, "error"), e.reason, kept)
     except ProtocolError as e:
         wait = {} if e.retry_after_ms is None else {"Retry-After": str(-(-e.retry_after_ms // 1000))}
         return _failure(ERROR_STATUS.get(e.code, 400), e.code, e.message, wait)
     except DatasetError as e:
         log.error("%s %s: %s", request.method, request.path, e)
-        return _failure(503, protocol.HTTP_ERRORS[503], "the database does not answer")
+        return _failure(503, HTTP_ERRORS[503], "the database does not answer")
     except AuralisError as e:
         log.error("%s %s: %s", request.method, request.path, e)
-        return _failure(404, "unreadable", protocol.ERRORS["unreadable"])
+        return _failure(404, "unreadable", ERRORS["unreadable"])
 
 
 async def converse(request: web.Request) -> web.StreamResponse:
@@ -249,8 +251,8 @@ async def health(request: web.Request) -> web.Response:
 
 async def show_metrics(request: web.Request) -> web.Response:
     """`GET /metrics`."""
-    body = metrics.render(request.app[STUDIO])
-    return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+    text = metrics.render(request.app[STUDIO])
+    return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -380,9 +382,9 @@ def _number(request: web.Request, name: str, default: int, low: int, high: int) 
 
 
 def _json(value: object) -> web.Response:
-    return web.Response(body=protocol.body(value), content_type="application/json")
+    return web.Response(body=body(value), content_type="application/json")
 
 
 def _failure(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    body = protocol.body(Failure(Error(code, message)))
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    answer = body(Failure(Error(code, message)))
+    return web.Response(status=status, body=answer, content_type="application/json", headers=headers)

@@ -32,8 +32,8 @@ from auralis_core.library import describe, find
 
 from .binary import Frame
 from .client import Client
+from .commands import Command, Credit, PlayEnhanced, Seek, Set, Stop
 from .load import Load
-from .protocol import Command, Credit, PlayEnhanced, Seek, Set, Stop
 from .soak import Soak
 from .soak import soak as fidget
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocol import ProtocolError
+from .refusal import ProtocolError
 
 MAGIC = 0xA5
 KIND_AUDIO = 1

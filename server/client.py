@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from . import binary, protocol
 from .binary import Frame
-from .protocol import Command, Error, Event, Ok
+from .commands import Command
+from .events import Error, Event, Ok
 
 E = TypeVar("E", bound=Event)
 
 
 class RequestError(Exception):
-    """The server refused a request; `code` is a key of `protocol.ERRORS`."""
+    """The server refused a request; `code` is a key of `refusal.ERRORS`."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(f"{error.code}: {error.message}")

@@ -14,8 +14,7 @@ from auralis_core.dataset import Track
 from auralis_core.similar import nearest
 from auralis_core.tags import artwork
 
-from . import protocol
-from .protocol import AlbumList, AlbumRow, ScanRow, SimilarList, SimilarRow
+from .bodies import AlbumList, AlbumRow, ScanRow, SimilarList, SimilarRow, body
 from .scanner import Scanner
 from .studio import Studio
 
@@ -82,4 +81,4 @@ class LibraryPages:
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=protocol.body(value), content_type="application/json", status=status)
+    return web.Response(body=body(value), content_type="application/json", status=status)

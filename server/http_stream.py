@@ -40,7 +40,7 @@ from auralis_core.flac import FlacStream
 from auralis_core.pieces import settled
 from auralis_core.wavefile import BLOCK, Encoder, WaveFile
 
-from .protocol import ProtocolError
+from .refusal import ProtocolError
 from .sources import Found
 from .studio import Studio
 from .threads import in_thread

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from .binary import HEADER, HEADER_BYTES
-from .protocol import PlayEnhanced, Stop, encode
+from .commands import PlayEnhanced, Stop
+from .protocol import encode
 
 #: A listener starts to play when this much has come.
 CUSHION_S = 0.25

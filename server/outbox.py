@@ -15,7 +15,8 @@ from enum import Enum
 
 from aiohttp import WSCloseCode, web
 
-from .protocol import Error, Event, Ok, encode
+from .events import Error, Event, Ok
+from .protocol import encode
 
 AUDIO_BYTES = 64 * 1024
 MESSAGES = 256

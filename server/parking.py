@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import protocol
-from .protocol import ProtocolError, Resuming
+from .commands import Resuming
+from .refusal import ERRORS, ProtocolError
 from .stream import Stream
 from .threads import gone
 
@@ -82,7 +82,7 @@ class Parking:
         known = place is not None and not place.stream.over
         token = place.stream.token if place is not None else ""
         if place is None or not known or not hmac.compare_digest(token.encode(), resuming.token.encode()):
-            raise ProtocolError("not_resumable", protocol.ERRORS["not_resumable"])
+            raise ProtocolError("not_resumable", ERRORS["not_resumable"])
         place.stream.check(resuming)
         if place.timer is not None:
             place.timer.cancel()

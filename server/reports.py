@@ -7,8 +7,8 @@ import math
 from auralis_core import ChunkRecord, MasteringPlan
 
 from . import binary
+from .events import Applied, AudioStreamStart, Chunk, Decision, Params, Tone, TrackStart
 from .part import Part, Settings
-from .protocol import Applied, AudioStreamStart, Chunk, Decision, Params, Tone, TrackStart
 
 
 def stream_start(stream: int, epoch: int, part: Part, format: str, token: str) -> AudioStreamStart:

@@ -16,27 +16,26 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from auralis_core import PRESETS, __version__
 
 from . import binary, protocol
-from .outbox import Outbox, Reply
-from .parking import Parking
-from .protocol import (
+from .commands import (
+    PROTOCOL,
     Command,
     Credit,
-    Error,
     Hello,
     Next,
     Pause,
     Ping,
     Play,
-    Pong,
-    ProtocolError,
     Queue,
     Resume,
     Resuming,
     Seek,
-    ServerHello,
     Set,
     Stop,
 )
+from .events import Error, Pong, ServerHello
+from .outbox import Outbox, Reply
+from .parking import Parking
+from .refusal import ERRORS, ProtocolError
 from .stream import Stream, Terms
 from .studio import Studio
 from .threads import gone
@@ -118,7 +117,7 @@ class Session:
     async def close(self) -> None:
         """Tell the client that the server stops, and hang up."""
         self._closing = True
-        self._outbox.say(Error("shutting_down", protocol.ERRORS["shutting_down"]))
+        self._outbox.say(Error("shutting_down", ERRORS["shutting_down"]))
         for stream in list(self._streams):
             self._end(stream, "stopped")
         self._outbox.hang_up()
@@ -134,7 +133,7 @@ class Session:
         if kind is WSMsgType.TEXT:
             self._take_text(data)
         elif kind is WSMsgType.BINARY:
-            self._outbox.say(Error("binary_message", protocol.ERRORS["binary_message"]))
+            self._outbox.say(Error("binary_message", ERRORS["binary_message"]))
         elif kind is WSMsgType.PING:
             self._outbox.pong(data)
         elif kind is WSMsgType.PONG and len(data) == _STAMP.size:
@@ -188,15 +187,15 @@ class Session:
                 self._stop(reply)
 
     def _greet(self, hello: Hello) -> None:
-        if hello.protocol != protocol.PROTOCOL:
-            raise ProtocolError("unsupported", f"this server speaks protocol {protocol.PROTOCOL}")
+        if hello.protocol != PROTOCOL:
+            raise ProtocolError("unsupported", f"this server speaks protocol {PROTOCOL}")
         format = next((name for name in hello.formats if name in binary.FORMATS), None)
         if format is None:
             raise ProtocolError("unsupported", f"the formats are {', '.join(binary.FORMATS)}")
         self._terms = Terms(format, hello.lead_ms, hello.max_buffer_ms)
         self._outbox.say(
             ServerHello(
-                protocol=protocol.PROTOCOL,
+                protocol=PROTOCOL,
                 version=__version__,
                 format=format,
                 formats=list(binary.FORMATS),
@@ -212,7 +211,7 @@ class Session:
         """The stream a command is for: the one asked for last."""
         stream = self._coming or self._playing
         if stream is None or stream.over:
-            raise ProtocolError("no_stream", protocol.ERRORS["no_stream"])
+            raise ProtocolError("no_stream", ERRORS["no_stream"])
         return stream
 
     def _play(self, command: Play, reply: Reply) -> None:
@@ -328,7 +327,7 @@ async def _run(stream: Stream) -> None:
         await stream.run()
     except Exception:
         log.exception("stream %d failed", stream.number)
-        stream.end("error", Error("internal", protocol.ERRORS["internal"]))
+        stream.end("error", Error("internal", ERRORS["internal"]))
 
 
 def _known_preset(name: str | None) -> None:

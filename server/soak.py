@@ -17,23 +17,10 @@ import numpy as np
 
 from .binary import Frame
 from .client import Client
+from .commands import Command, Credit, Pause, PlayEnhanced, PlayNormal, Resume, Seek, Set
+from .events import AudioStreamEnd, AudioStreamStart, Clear, Error, Event
 from .lag import LagProbe
 from .load import CUSHION_S
-from .protocol import (
-    AudioStreamEnd,
-    AudioStreamStart,
-    Clear,
-    Command,
-    Credit,
-    Error,
-    Event,
-    Pause,
-    PlayEnhanced,
-    PlayNormal,
-    Resume,
-    Seek,
-    Set,
-)
 
 PRESETS = ("adaptive", "gentle", "warm", "bright", "punchy")
 REPORT_S = 0.25

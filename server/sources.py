@@ -23,9 +23,9 @@ from auralis_core import AuralisError, Fingerprint, GeneratorError, SidecarError
 from auralis_core.dataset import Dataset, Track
 
 from .analyst import Analysts
+from .bodies import SourceRow
 from .breaker import Breaker
 from .config import RemoteConfig
-from .protocol import SourceRow
 from .threads import in_thread
 
 log = logging.getLogger(__name__)

@@ -19,28 +19,15 @@ from dataclasses import dataclass
 
 from auralis_core import AuralisError
 
-from . import binary, protocol, reports
+from . import binary, reports
+from .commands import Credit, Hello, Next, Play, PlayNormal, Queue, Resuming, Seek, Set
 from .cutter import CHUNK, Cutter
+from .events import AudioStreamEnd, Clear, Error, FingerprintProgress, Ok
 from .outbox import Outbox, Reply
 from .pacing import Pacer
 from .part import Part, Settings
 from .programme import PartError, Programme
-from .protocol import (
-    AudioStreamEnd,
-    Clear,
-    Credit,
-    Error,
-    FingerprintProgress,
-    Next,
-    Ok,
-    Play,
-    PlayNormal,
-    ProtocolError,
-    Queue,
-    Resuming,
-    Seek,
-    Set,
-)
+from .refusal import ERRORS, ProtocolError
 from .sources import Found
 from .studio import Studio
 from .threads import in_thread
@@ -63,7 +50,7 @@ def _answered(replies: Iterable[Reply]) -> Iterator[None]:
         yield
     except PartError:
         for reply in replies:
-            reply.error("unreadable", protocol.ERRORS["unreadable"])
+            reply.error("unreadable", ERRORS["unreadable"])
         raise
 
 
@@ -72,8 +59,8 @@ class Terms:
     """What was agreed with the client before a stream starts."""
 
     format: str = "f32le"
-    lead_ms: float = protocol.Hello().lead_ms
-    buffer_ms: float = protocol.Hello().max_buffer_ms
+    lead_ms: float = Hello().lead_ms
+    buffer_ms: float = Hello().max_buffer_ms
 
 
 class Stream:
@@ -468,7 +455,7 @@ class Stream:
         for reply in replies:
             part = await self._after(part) if part is not None else None
             if part is None:
-                reply.error("no_next", protocol.ERRORS["no_next"])
+                reply.error("no_next", ERRORS["no_next"])
             elif reply is replies[-1]:
                 await self._jump(cutter, part, 0, reply)
             else:

@@ -16,7 +16,7 @@ from pathlib import Path
 from auralis_core.dataset import Dataset, Track
 
 from .admission import Admission
-from .protocol import ProtocolError
+from .refusal import ProtocolError
 from .sources import Sources
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from auralis_core import AuralisError, DatasetError
 
-from . import protocol
+from .commands import Queue
+from .events import Error
 from .part import Part, Settings
-from .protocol import Error, ProtocolError, Queue
+from .refusal import ERRORS, ProtocolError
 from .studio import Studio
 from .threads import gone, in_thread
 
@@ -38,7 +39,7 @@ def explain(error: ProtocolError | AuralisError, track_id: int | None = None) ->
     if isinstance(error, ProtocolError):
         return Error(error.code, error.message, track_id=track_id)
     code = "internal" if isinstance(error, DatasetError) else "unreadable"
-    return Error(code, protocol.ERRORS[code], track_id=track_id)
+    return Error(code, ERRORS[code], track_id=track_id)
 
 
 class Upcoming:

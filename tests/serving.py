@@ -13,8 +13,9 @@ import soundfile
 from auralis_server.app import running
 from auralis_server.binary import Frame
 from auralis_server.client import Client
+from auralis_server.commands import Hello
 from auralis_server.config import ServerConfig
-from auralis_server.protocol import AudioStreamEnd, Event, Hello
+from auralis_server.events import AudioStreamEnd, Event
 from numpy.typing import NDArray
 
 from auralis_core import Fingerprint, fingerprint

@@ -10,7 +10,9 @@ import pytest
 from auralis_server.admission import RETRY_MS, Admission
 from auralis_server.app import STUDIO, create_app, running
 from auralis_server.client import Client
-from auralis_server.protocol import AudioStreamEnd, PlayEnhanced, ProtocolError, Stop
+from auralis_server.commands import PlayEnhanced, Stop
+from auralis_server.events import AudioStreamEnd
+from auralis_server.refusal import ProtocolError
 from serving import Library, music
 
 #: So little that one stream, measured, fills it.

@@ -17,8 +17,9 @@ import pytest
 from auralis_server import app as app_module
 from auralis_server.app import running
 from auralis_server.client import Client
+from auralis_server.commands import PlayEnhanced
 from auralis_server.config import ServerConfig
-from auralis_server.protocol import AudioStreamEnd, Error, PlayEnhanced
+from auralis_server.events import AudioStreamEnd, Error
 from auralis_server.scanner import Scanner
 from serving import RATE, Library, music
 

@@ -82,7 +82,8 @@ async def test_listeners_hear_every_frame_once(library: Library) -> None:
 async def test_listener_notices_a_frame_that_comes_late() -> None:
     """Against a server that sends what a test tells it, bytes as they come."""
     from auralis_server.binary import Frame, pack_frame
-    from auralis_server.protocol import AudioStreamStart, encode
+    from auralis_server.events import AudioStreamStart
+    from auralis_server.protocol import encode
 
     x = music(0.5)
     start = AudioStreamStart(

@@ -18,17 +18,10 @@ import numpy as np
 import pytest
 from auralis_server.app import running
 from auralis_server.client import Client, RequestError
-from auralis_server.protocol import (
-    AudioStreamEnd,
-    AudioStreamStart,
-    Clear,
+from auralis_server.commands import (
     Credit,
-    Error,
-    Event,
     Hello,
     Next,
-    Ok,
-    Params,
     Pause,
     PlayEnhanced,
     PlayNormal,
@@ -37,6 +30,15 @@ from auralis_server.protocol import (
     Resuming,
     Seek,
     Set,
+)
+from auralis_server.events import (
+    AudioStreamEnd,
+    AudioStreamStart,
+    Clear,
+    Error,
+    Event,
+    Ok,
+    Params,
     TrackStart,
 )
 from hypothesis import HealthCheck, given, settings

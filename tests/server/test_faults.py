@@ -17,7 +17,8 @@ import aiohttp
 import pytest
 from auralis_server.app import running
 from auralis_server.client import Client
-from auralis_server.protocol import AudioStreamEnd, PlayEnhanced, TrackStart
+from auralis_server.commands import PlayEnhanced
+from auralis_server.events import AudioStreamEnd, TrackStart
 from faults import EXCLUSIVELY, fill_up, held, overwrite, small_disk
 from serving import Library, hear, music
 

@@ -25,7 +25,8 @@ from serving import Heard, Library, hear, music
 pytest.importorskip("grpc", reason="the extra 'remote' is not installed")
 import grpc
 from auralis_server.client import Client
-from auralis_server.protocol import FingerprintProgress, PlayEnhanced, TrackStart
+from auralis_server.commands import PlayEnhanced
+from auralis_server.events import FingerprintProgress, TrackStart
 from auralis_server.rpc import codec
 from auralis_server.rpc import fingerprint_pb2 as pb
 from auralis_server.rpc.fingerprint_pb2_grpc import FingerprintServiceStub

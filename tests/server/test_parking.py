@@ -12,14 +12,10 @@ import numpy as np
 import pytest
 from auralis_server.app import PARKING, SESSIONS, STUDIO, create_app
 from auralis_server.client import Client
-from auralis_server.protocol import (
-    AudioStreamEnd,
-    AudioStreamStart,
-    Clear,
+from auralis_server.commands import (
     Credit,
     Hello,
     Next,
-    Params,
     Pause,
     Ping,
     PlayEnhanced,
@@ -30,8 +26,8 @@ from auralis_server.protocol import (
     Seek,
     Set,
     Stop,
-    TrackStart,
 )
+from auralis_server.events import AudioStreamEnd, AudioStreamStart, Clear, Params, TrackStart
 from msgspec.structs import replace
 from numpy.testing import assert_array_equal
 from serving import EAGER, RATE, Library, hear, music

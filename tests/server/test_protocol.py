@@ -10,32 +10,32 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from auralis_server import binary, protocol
+from auralis_server import binary
 from auralis_server.binary import Frame, pack_frame, unpack_frame
-from auralis_server.protocol import (
+from auralis_server.commands import (
     COMMANDS,
-    EVENTS,
+    MAX_ID,
+    Command,
     Credit,
-    Decision,
     Hello,
+    Ping,
     PlayEnhanced,
     PlayNormal,
-    ProtocolError,
     Queue,
     Seek,
     Set,
-    decode_command,
-    decode_event,
-    encode,
 )
+from auralis_server.events import EVENTS, Decision, Event
+from auralis_server.protocol import decode_command, decode_event, encode
+from auralis_server.refusal import ERRORS, ProtocolError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 
-ids = st.none() | st.integers(0, protocol.MAX_ID)
-numbers = st.integers(0, protocol.MAX_ID)
+ids = st.none() | st.integers(0, MAX_ID)
+numbers = st.integers(0, MAX_ID)
 unit = st.floats(0, 1)
 maybe = st.none() | st.booleans()
 seconds = st.floats(0, 1e9)
@@ -79,13 +79,13 @@ def refusal(decode: Callable[[bytes], object], data: bytes) -> str | None:
 
 @settings(max_examples=150, deadline=None)
 @given(commands, ids)
-def test_command_encoded_and_decoded_is_the_same(command: protocol.Command, id: int | None) -> None:
+def test_command_encoded_and_decoded_is_the_same(command: Command, id: int | None) -> None:
     assert decode_command(encode(command, id)) == (command, id)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(*map(event_strategy, EVENTS.values())), ids)
-def test_event_encoded_and_decoded_is_the_same(event: protocol.Event, id: int | None) -> None:
+def test_event_encoded_and_decoded_is_the_same(event: Event, id: int | None) -> None:
     assert decode_event(encode(event, id)) == (event, id)
     assert set(json.loads(encode(event, id))) <= {"type", "data", "id"}
 
@@ -94,7 +94,7 @@ def test_event_encoded_and_decoded_is_the_same(event: protocol.Event, id: int | 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_anything_at_all_decodes_or_is_refused_with_a_known_code(data: bytes) -> None:
     for decode in (decode_command, decode_event):
-        assert refusal(decode, data) in (None, *protocol.ERRORS)
+        assert refusal(decode, data) in (None, *ERRORS)
 
 
 json_values = st.recursive(
@@ -117,7 +117,7 @@ json_values = st.recursive(
 def test_wrong_fields_are_refused_by_a_code_and_never_otherwise(kind: str, data: object, id: object) -> None:
     text = json.dumps({"type": kind, "data": data, "id": id}).encode()
     code = refusal(decode_command, text)
-    assert code in protocol.ERRORS if code else type(decode_command(text)[0]) is COMMANDS[kind]
+    assert code in ERRORS if code else type(decode_command(text)[0]) is COMMANDS[kind]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_unknown_fields_are_ignored() -> None:
     "text", [b'{"type":"ping"}', b'{"type":"ping","data":null}', b'{"type":"ping","data":{}}']
 )
 def test_data_may_be_left_out(text: bytes) -> None:
-    assert decode_command(text) == (protocol.Ping(), None)
+    assert decode_command(text) == (Ping(), None)
 
 
 def test_a_bare_play_request_has_the_documented_defaults() -> None:
@@ -281,7 +281,7 @@ def test_document_names_every_message_and_field(heading: str, kinds: dict[str, t
 
 
 def test_document_names_every_error_code() -> None:
-    assert {code: cells[0] for code, cells in rows("### Error codes").items()} == protocol.ERRORS
+    assert {code: cells[0] for code, cells in rows("### Error codes").items()} == ERRORS
 
 
 def test_document_gives_every_offset() -> None:

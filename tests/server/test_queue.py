@@ -12,25 +12,18 @@ import numpy as np
 import pytest
 from auralis_server import binary
 from auralis_server.admission import Admission
-from auralis_server.part import Part, Settings
-from auralis_server.programme import Programme
-from auralis_server.protocol import (
+from auralis_server.commands import Credit, Hello, Next, PlayEnhanced, PlayNormal, Queue, Seek, Set
+from auralis_server.events import (
     AudioStreamEnd,
     AudioStreamStart,
     Clear,
-    Credit,
     Error,
     FingerprintProgress,
-    Hello,
-    Next,
     Params,
-    PlayEnhanced,
-    PlayNormal,
-    Queue,
-    Seek,
-    Set,
     TrackStart,
 )
+from auralis_server.part import Part, Settings
+from auralis_server.programme import Programme
 from auralis_server.sources import Sources
 from auralis_server.studio import Studio
 from auralis_server.upcoming import Upcoming

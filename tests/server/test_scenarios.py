@@ -10,15 +10,8 @@ import numpy as np
 from auralis_server import binary
 from auralis_server.app import running
 from auralis_server.client import Client
-from auralis_server.protocol import (
-    AudioStreamEnd,
-    Chunk,
-    FingerprintProgress,
-    Hello,
-    Params,
-    PlayEnhanced,
-    TrackStart,
-)
+from auralis_server.commands import Hello, PlayEnhanced
+from auralis_server.events import AudioStreamEnd, Chunk, FingerprintProgress, Params, TrackStart
 from numpy.testing import assert_array_equal
 from serving import RATE, Heard, Library, connected, hear, is_frame, music
 

@@ -9,8 +9,8 @@ import pytest
 from auralis_server import security
 from auralis_server.app import running
 from auralis_server.client import Client
+from auralis_server.commands import Ping
 from auralis_server.config import ServerConfig
-from auralis_server.protocol import Ping
 from serving import Library
 
 TOKEN = "correct-horse"

@@ -16,26 +16,22 @@ import pytest
 from auralis_server import protocol
 from auralis_server.app import SESSIONS, STUDIO, create_app, running
 from auralis_server.client import Client, RequestError
-from auralis_server.outbox import Outbox, Reply
-from auralis_server.protocol import (
-    AudioStreamEnd,
-    AudioStreamStart,
+from auralis_server.commands import (
     Credit,
-    Error,
     Hello,
     Next,
     Pause,
     Ping,
     PlayEnhanced,
     PlayNormal,
-    Pong,
     Queue,
     Resume,
     Seek,
-    ServerHello,
     Set,
     Stop,
 )
+from auralis_server.events import AudioStreamEnd, AudioStreamStart, Error, Pong, ServerHello
+from auralis_server.outbox import Outbox, Reply
 from serving import EAGER, RATE, Library, connected, hear, is_frame, music
 
 #: Visits cut off at a random moment; ``AURALIS_CANCELS=2000`` takes a minute.

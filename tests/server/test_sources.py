@@ -11,9 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 from auralis_server.app import running
+from auralis_server.bodies import SourceRow
 from auralis_server.client import Client
+from auralis_server.commands import PlayEnhanced
 from auralis_server.config import RemoteConfig
-from auralis_server.protocol import AudioStreamEnd, FingerprintProgress, PlayEnhanced, SourceRow
+from auralis_server.events import AudioStreamEnd, FingerprintProgress
 from auralis_server.sources import Outcome, Sources
 from fleet import answering, unused
 from serving import Library, connected, hear, music

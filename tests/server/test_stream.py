@@ -8,23 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from auralis_server import binary, protocol
+from auralis_server import binary
 from auralis_server.app import running
 from auralis_server.client import Client
-from auralis_server.protocol import (
+from auralis_server.commands import Credit, Hello, Pause, Ping, PlayEnhanced, PlayNormal, Resume, Seek, Set
+from auralis_server.events import (
     AudioStreamEnd,
     AudioStreamStart,
     Chunk,
     Clear,
-    Credit,
     Error,
     FingerprintProgress,
-    Hello,
     Params,
-    PlayEnhanced,
-    PlayNormal,
-    Seek,
-    Set,
     TrackStart,
 )
 from msgspec.structs import replace
@@ -304,15 +299,15 @@ async def test_pause_holds_the_audio_and_resume_goes_on(library: Library) -> Non
     async with running(library.config()) as address, Client.connect(address) as client:
         await client.request(hello)
         await client.request(PlayNormal(track_id=track.id))
-        await client.request(protocol.Pause())
+        await client.request(Pause())
         before = Heard([], [i for i in client.received() if isinstance(i, tuple)])
         async with Client.connect(address) as clock:  # a second of real time, told by another stream
             await clock.request(hello)
             await clock.request(PlayNormal(track_id=track.id))
             await hear(clock)
-        await client.request(protocol.Ping())
+        await client.request(Ping())
         assert not [i for i in client.received() if isinstance(i, tuple)]
-        await client.request(protocol.Resume())
+        await client.request(Resume())
         heard = await hear(client)
     heard.frames[:0] = before.frames
     assert_array_equal(heard.samples, x)
