@@ -11,42 +11,23 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
-from auralis_core import AuralisError, Fingerprint, GeneratorError, SidecarError, sidecar
+from auralis_core import AuralisError, Fingerprint, GeneratorError
 from auralis_core.dataset import Dataset, Track
 
-from .analyst import Analysts
 from .bodies import SourceRow
-from .breaker import Breaker
 from .config import RemoteConfig
+from .makers import LocalMaker, Maker, NoAnswer, RemoteMaker, admitted
+from .stores import DatabaseStore, SidecarStore, Store
+from .tally import BAD, Counter, Outcome
 from .threads import in_thread
 
 log = logging.getLogger(__name__)
 
-REMOTE_CALLS = 8  # tracks with the workers at once
-SCAN_S = 600.0  # longest time a worker may take for a track that nobody waits for
 TRIES = 2  # failures of one version of a file before it is left alone
-
-
-class Outcome(Enum):
-    """How one question to one source ended."""
-
-    HIT = "hit"
-    MISS = "miss"
-    STALE = "stale"
-    FAILED = "failed"
-    TIMED_OUT = "timed out"
-    SKIPPED = "skipped"  # its breaker is open
-
-
-BAD = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,182 +37,6 @@ class Found:
     fingerprint: Fingerprint
     source: str
     failed: tuple[str, ...] = ()  # who was asked before and could not
-
-
-class Counter:
-    """How often one source answered what; safe from any thread."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._lock = threading.Lock()
-        self._counts = dict.fromkeys(Outcome, 0)
-        self._last: Outcome | None = None
-
-    def add(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._counts[outcome] += 1
-            self._last = outcome
-
-    def counts(self) -> dict[Outcome, int]:
-        with self._lock:
-            return dict(self._counts)
-
-    def row(self, breaker: Breaker | None) -> SourceRow:
-        state: str = "closed" if breaker is None else breaker.state
-        with self._lock:
-            failures = self._counts[Outcome.FAILED] + self._counts[Outcome.TIMED_OUT]
-            if state == "closed":
-                state = "failing" if self._last in BAD else "ok"
-            return SourceRow(
-                name=self.name,
-                state=state,
-                hits=self._counts[Outcome.HIT],
-                misses=self._counts[Outcome.MISS] + self._counts[Outcome.STALE],
-                failures=failures,
-            )
-
-
-class Store(Protocol):
-    """A source that only looks."""
-
-    name: str
-
-    def find(self, track: Track, path: Path) -> Fingerprint | Outcome: ...
-    def keep(self, track: Track, path: Path, fp: Fingerprint, source: str) -> None: ...
-
-
-class Maker(Protocol):
-    """A source that computes."""
-
-    name: str
-    pool: Executor
-    breaker: Breaker | None
-
-    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint: ...
-    def close(self) -> None: ...
-
-
-class DatabaseStore:
-    """The dataset; speaks only for files that are still as it recorded them."""
-
-    name = "database"
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-
-    def find(self, track: Track, path: Path) -> Fingerprint | Outcome:
-        if not is_as_recorded(track, path):
-            return Outcome.STALE
-        return self._dataset.fingerprint(track.id) or Outcome.MISS
-
-    def keep(self, track: Track, path: Path, fp: Fingerprint, source: str) -> None:
-        if is_as_recorded(track, path):
-            self._dataset.put_fingerprint(track.id, fp, source)
-
-
-class SidecarStore:
-    """The `.25d` file beside the track, or in a folder of its own where music may not be written to."""
-
-    name = "sidecar"
-
-    def __init__(self, writes: bool, folder: Path | None) -> None:
-        self._writes = writes
-        self._folder = folder
-
-    def find(self, track: Track, path: Path) -> Fingerprint | Outcome:
-        try:
-            return sidecar.read(path, self._folder)
-        except SidecarError as e:
-            if e.kind == "missing":
-                return Outcome.MISS
-            if e.kind == "stale":
-                return Outcome.STALE
-            raise
-
-    def keep(self, track: Track, path: Path, fp: Fingerprint, source: str) -> None:
-        if self._writes:
-            sidecar.write(path, fp, self._folder)
-
-
-def is_as_recorded(track: Track, path: Path) -> bool:
-    """Whether the file has the size and modification time the dataset knows."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return (stat.st_size, stat.st_mtime_ns) == (track.size, track.mtime_ns)
-
-
-class LocalMaker:
-    """This machine's engine, one track at a time and behind everything that plays."""
-
-    name = "local"
-    breaker: Breaker | None = None
-
-    def __init__(self) -> None:
-        self._analysts = Analysts()
-        self.pool: Executor = ThreadPoolExecutor(1, "analysis")
-
-    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
-        return self._analysts.measure(path, budget_s, cancelled)
-
-    def close(self) -> None:
-        """Let thread and children end; nothing may be waiting for them."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        self._analysts.close()
-
-
-class RemoteMaker:
-    """A fleet of workers, asked without patience: somebody listens."""
-
-    name = "remote"
-
-    def __init__(self, config: RemoteConfig) -> None:
-        from .remote import Remote  # the extra that brings gRPC is needed only by nodes that ask
-
-        self._remote = Remote(config)
-        self.breaker: Breaker | None = Breaker()
-        self.pool: Executor = ThreadPoolExecutor(REMOTE_CALLS, "remote")
-
-    def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
-        return self._remote.measure(path, deadline_s=budget_s or SCAN_S, cancelled=cancelled)
-
-    def close(self) -> None:
-        """Cut the connections; nothing may be waiting for an answer."""
-        self._remote.close()
-        self.pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _NoAnswer(Exception):
-    """A maker that was asked, or was not worth asking, has no fingerprint; `blame` is the file's fault."""
-
-    def __init__(self, outcome: Outcome, why: object, blame: AuralisError | None = None) -> None:
-        super().__init__(str(why))
-        self.outcome = outcome
-        self.blame = blame
-
-
-@contextmanager
-def _admitted(maker: Maker) -> Iterator[None]:
-    """Ask inside, if the breaker lets; every way it ends reaches the breaker, and failures are typed."""
-    breaker = maker.breaker or Breaker()
-    if not breaker.admit():
-        raise _NoAnswer(Outcome.SKIPPED, f"not asked, its breaker is {breaker.state}")
-    try:
-        yield
-    except _NoAnswer:
-        breaker.fail()
-        raise
-    except GeneratorError as e:
-        breaker.fail()
-        raise _NoAnswer(Outcome.FAILED, e) from e
-    except AuralisError as e:  # the file's fault: nothing was learnt of the maker
-        breaker.abandon()
-        raise _NoAnswer(Outcome.FAILED, e, e) from e
-    except BaseException:
-        breaker.abandon()
-        raise
-    breaker.succeed()
 
 
 @dataclass(slots=True)
@@ -349,9 +154,9 @@ class Sources:
         problem: AuralisError = GeneratorError("nobody here measures", path)
         for maker in self._makers:
             try:
-                with _admitted(maker):
+                with admitted(maker):
                     fp = maker.measure(path, None, cancelled)
-            except _NoAnswer as e:
+            except NoAnswer as e:
                 if cancelled():
                     raise GeneratorError("nobody waits any more", path) from e
                 self._note(maker.name, str(path), e.outcome, e)
@@ -385,7 +190,7 @@ class Sources:
             started = time.perf_counter()
             try:
                 fp = await self._ask(maker, path, share)
-            except _NoAnswer as e:
+            except NoAnswer as e:
                 failed.append(maker.name)
                 self._note(maker.name, f"track {track.id}", e.outcome, e)
                 blame = e.blame or blame
@@ -400,9 +205,9 @@ class Sources:
         return None
 
     async def _ask(self, maker: Maker, path: Path, share: float) -> Fingerprint:
-        """One maker's answer, `_NoAnswer` if it has none; its breaker hears how it ended."""
+        """One maker's answer, `NoAnswer` if it has none; its breaker hears how it ended."""
         given_up = threading.Event()
-        with _admitted(maker):
+        with admitted(maker):
             # The call itself gets a little longer, so that time running out always ends it here.
             work = in_thread(
                 *(maker.pool, maker.measure, path, share + 1.0, given_up.is_set), on_cancel=given_up.set
@@ -411,7 +216,7 @@ class Sources:
                 async with asyncio.timeout(share):
                     return await work
             except TimeoutError:
-                raise _NoAnswer(Outcome.TIMED_OUT, f"gave up after {share:.1f} s") from None
+                raise NoAnswer(Outcome.TIMED_OUT, f"gave up after {share:.1f} s") from None
 
     def _keep(self, stores: Sequence[Store], track: Track, path: Path, fp: Fingerprint, source: str) -> None:
         for store in stores:

@@ -16,7 +16,8 @@ from auralis_server.client import Client
 from auralis_server.commands import PlayEnhanced
 from auralis_server.config import RemoteConfig
 from auralis_server.events import AudioStreamEnd, FingerprintProgress
-from auralis_server.sources import Outcome, Sources
+from auralis_server.sources import Sources
+from auralis_server.tally import Outcome
 from fleet import answering, unused
 from serving import Library, connected, hear, music
 
