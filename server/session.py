@@ -33,10 +33,11 @@ from .commands import (
     Stop,
 )
 from .events import Error, Pong, ServerHello
+from .line import Line, Terms
 from .outbox import Outbox, Reply
 from .parking import Parking
 from .refusal import ERRORS, ProtocolError
-from .stream import Stream, Terms
+from .stream import Stream
 from .studio import Studio
 from .threads import gone
 
@@ -78,6 +79,7 @@ class Session:
         self._parking = parking
         self._stall_s = stall_s
         self._outbox = Outbox(self._wake)
+        self._line = Line(self._outbox, lambda: self._round_trip, self._next_epoch)
         self._epoch = 0
         self._terms = Terms()
         self._playing: Stream | None = None
@@ -170,15 +172,11 @@ class Session:
             case Play():
                 _known_preset(command.preset)
                 self._play(command, reply)
-            case Seek():
-                self._stream().seek(command, reply)
-            case Next():
-                self._stream().next(command, reply)
-            case Queue():
-                self._stream().queue(command, reply)
+            case Seek() | Next() | Queue():
+                self._stream().obey(command, reply)
             case Set():
                 _known_preset(command.preset)
-                self._stream().set(command, reply)
+                self._stream().obey(command, reply)
             case Pause():
                 self._stream().pause(reply)
             case Resume():
@@ -220,14 +218,7 @@ class Session:
         if self._coming is not None:
             self._end(self._coming, "superseded")
         stream = self._coming = Stream(
-            self._studio,
-            self._outbox,
-            command,
-            reply,
-            terms=self._terms,
-            round_trip=lambda: self._round_trip,
-            next_epoch=self._next_epoch,
-            on_air=self._on_air,
+            *(self._studio, self._line, command, reply), terms=self._terms, on_air=self._on_air
         )
         stream.task = asyncio.create_task(_run(stream))
         self._keep(stream)
@@ -250,13 +241,7 @@ class Session:
         self._epoch = max(self._epoch, stream.epoch)
         self._keep(stream)
         self._parking.hold(stream, lambda: self._let_go(stream))
-        stream.take_up(
-            resuming,
-            reply,
-            outbox=self._outbox,
-            round_trip=lambda: self._round_trip,
-            next_epoch=self._next_epoch,
-        )
+        stream.take_up(resuming, reply, self._line)
 
     def _let_go(self, stream: Stream) -> None:
         """Another socket has taken the stream: this one is dead."""

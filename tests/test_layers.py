@@ -123,10 +123,16 @@ SERVER = {
     "admission": "refusal",
     "studio": "admission refusal sources",
     "upcoming": "commands events part refusal studio threads",
-    "stream": "binary commands cutter events outbox pacing part programme refusal reports sources "
-    "studio threads upcoming",
+    "line": "commands outbox",
+    "orders": "commands events outbox",
+    "epochs": "commands",
+    "inquiry": "events part sources",
+    "playback": "binary commands cutter epochs events inquiry line outbox pacing part programme refusal "
+    "reports studio threads upcoming",
+    "stream": "binary commands cutter events line orders outbox part playback programme refusal studio "
+    "threads upcoming",
     "parking": "commands refusal stream threads",
-    "session": "binary commands events outbox parking protocol refusal stream studio threads",
+    "session": "binary commands events line outbox parking protocol refusal stream studio threads",
     "scanner": "config sources",
     "http_stream": "refusal sources studio threads",
     "http_library": "bodies scanner studio",
