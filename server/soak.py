@@ -160,6 +160,8 @@ class Fidget:
         self._came = frame.position + frame.frames
         if self._zero is None and self._came - self._first >= CUSHION_S * self._rate:
             self._zero = now - self._first / self._rate
+            if self._paused_at is not None:
+                self._paused_at = now  # what had passed of the pause is not this clock's
 
     async def _report(self) -> None:
         while True:
