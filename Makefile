@@ -14,7 +14,7 @@ serve: $(VENV)/.run  ## build if needed and start the server; MUSIC=DIR plays th
 	$(BIN)/auralis serve $(if $(MUSIC),"$(MUSIC)",--demo) --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.dev  ## the whole suite
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 dev: $(VENV)/.dev  ## virtual environment with everything a developer needs, extensions built in place
 

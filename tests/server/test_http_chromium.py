@@ -11,8 +11,6 @@ from serving import Library, music
 
 playwright = pytest.importorskip("playwright.async_api", reason="Playwright for Python is not installed")
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("no chromium on this machine", allow_module_level=True)

@@ -34,9 +34,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright for P
 #: event; this only ends a test that has failed, so it is far beyond what a busy machine needs.
 NEVER_S = 60
 
-#: One browser at a time: two on two cores starve each other's sound.
-pytestmark = pytest.mark.xdist_group("browser")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("no chromium on this machine", allow_module_level=True)
