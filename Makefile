@@ -5,7 +5,7 @@ HOST   ?= 127.0.0.1
 PORT   ?= 8765
 BIN    := $(VENV)/bin
 SOURCES := $(wildcard csrc/*.c csrc/*.h auralis_core/*.pyx auralis_core/*.pxd)
-SANITIZE := -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+SANITIZE := -std=c11 -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
             -ffp-contract=off -Wall -Wextra -Werror
 
 .PHONY: serve test dev lint bench sanitize wheel clean
