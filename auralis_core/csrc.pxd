@@ -45,8 +45,6 @@ cdef extern from "loudness.h" nogil:
 
 # truepeak.h
 cdef extern from "truepeak.h" nogil:
-    enum:
-        AUR_TRUEPEAK_LATENCY
     ctypedef struct aur_truepeak:
         pass
     aur_status aur_truepeak_create(unsigned channels, aur_truepeak **out)
@@ -55,7 +53,6 @@ cdef extern from "truepeak.h" nogil:
     void aur_truepeak_reset(aur_truepeak *state)
     void aur_truepeak_process(aur_truepeak *state, const float *const *data, size_t frames)
     double aur_truepeak_maximum(const aur_truepeak *state)
-    void aur_truepeak_envelope(aur_truepeak *state, const float *const *data, float *out, size_t frames)
 
 # levels.h
 cdef extern from "levels.h" nogil:

@@ -1,5 +1,6 @@
 #include "decimate.h"
 
+#include "kaiser.h"
 #include "simd.h"
 
 #include <stdlib.h>
@@ -41,16 +42,6 @@ AUR_INLINE void filter(const aur_decimate *s, size_t outputs, float *out) {
 
 AUR_VARIANTS(filter, (const aur_decimate *s, size_t outputs, float *out), (s, outputs, out))
 
-/* Modified Bessel function of the first kind, order 0, by its power series. */
-static double bessel_i0(double x) {
-    double sum = 1.0, term = 1.0;
-    for (int k = 1; term > 1e-17 * sum; k++) {
-        term *= x / (2.0 * k) * (x / (2.0 * k));
-        sum += term;
-    }
-    return sum;
-}
-
 static void point_into(aur_decimate *s) {
     s->history = s->coefficients + s->taps;
     s->branches = s->history + s->taps - 1 + BLOCK;
@@ -80,7 +71,7 @@ aur_status aur_decimate_create(unsigned factor, double pass, aur_decimate **out)
         for (size_t i = 0; i < wanted; i++) {
             const double t = (double)i - centre, r = wanted > 1 ? t / centre : 0.0;
             const double x = AUR_PI * t / factor;
-            const double v = (t == 0.0 ? 1.0 : sin(x) / x) * bessel_i0(beta * sqrt(1.0 - r * r));
+            const double v = (t == 0.0 ? 1.0 : sin(x) / x) * aur_bessel_i0(beta * sqrt(1.0 - r * r));
             if (fill)
                 h[i] = (float)(v / sum);
             else

@@ -1,41 +1,26 @@
 #include "limiter.h"
 
+#include "envelope.h"
 #include "peak.h"
 #include "pow2.h"
-#include "truepeak.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    BLOCK = 256,
-    GUARD = 3,   /* frames the gain is held on either side of a peak, for the reach of the interpolator */
-    PHASES = 8,  /* of the second, finer look at what may be over */
-    HALF = 32,   /* its taps on either side */
-    SIDES = 4,   /* phases 1-3 and their mirror images, and phase 4 */
-    LOOK = HALF, /* frames the second look is late */
-    WAIT = LOOK - AUR_TRUEPEAK_LATENCY, /* frames the first look waits for it */
-    NEAR = 16,                          /* frames of which it is enough to know the largest */
-    SPAN = 32,                          /* frames about an interval whose treble casts doubt on it */
+    BLOCK = AUR_ENVELOPE_BLOCK,
+    GUARD = 3, /* frames the gain is held on either side of a peak, for the reach of the interpolator */
 };
 static const double BOX_S = 0.001, RELEASE_S = 0.080;
 static const float UNITY = 268435456.0f; /* 2^28: gain 1 in fixed point */
-static const float CERTAIN = 0.01f;      /* share of the first look that may go unseen: .1 dB */
-static const float UNSEEN = 0.4f,
-                   FURTHER = 0.8f;  /* shares of the treble that longer interpolators may yet find */
-static const double BETA = 6.0;     /* Kaiser window of the second look */
-static const float LEAST = -256.0f; /* no ceiling is further, in log2, under a float */
-static const float CLOSE = 1e-6f;   /* log2 distance at which the release has arrived */
-
-typedef float quad __attribute__((vector_size(16)));
+static const float LEAST = -256.0f;      /* no ceiling is further, in log2, under a float */
+static const float CLOSE = 1e-6f;        /* log2 distance at which the release has arrived */
 
 struct aur_limiter {
     unsigned channels;
     size_t box, window, latency, history; /* frames */
     float ceiling, log2_ceiling, release;
-    aur_truepeak *peak;
-    float first[WAIT];                                /* what the first look saw last */
-    quad even[SIDES][HALF / 4], odd[SIDES][HALF / 4]; /* outermost pair first */
+    aur_envelope *envelope;
     /* Sliding minimum: the running minimum of the current window-long stretch, and the minima from
      * each place to the end of the stretch before it. */
     size_t at, calm; /* calm: frames since anything was over */
@@ -52,9 +37,9 @@ static size_t box_frames(double sample_rate) {
     return (size_t)(BOX_S * sample_rate + 0.5);
 }
 
-/* Under 16 kHz the gain moves faster than a long interpolator forgets. */
+/* At low rates the gain moves faster than a long interpolator forgets. */
 static double margin_db(double sample_rate) {
-    return sample_rate < 16000.0 ? 2.5 * AUR_LIMITER_MARGIN_DB : AUR_LIMITER_MARGIN_DB;
+    return AUR_LIMITER_MARGIN_DB * (sample_rate < 44100.0 ? sqrt(44100.0 / sample_rate) : 1.0);
 }
 
 /* Length of the three boxes together. */
@@ -63,140 +48,7 @@ static size_t support(size_t box) {
 }
 
 size_t aur_limiter_latency_at(double sample_rate) {
-    return LOOK + support(box_frames(sample_rate)) - 1 + GUARD;
-}
-
-static double bessel_i0(double x) {
-    double term = 1.0, sum = 1.0;
-    for (int k = 1; term > 1e-17 * sum; k++) {
-        term *= (x / (2.0 * k)) * (x / (2.0 * k));
-        sum += term;
-    }
-    return sum;
-}
-
-static double windowed_sinc(double t) {
-    const double r = t / HALF;
-    return sin(AUR_PI * t) / (AUR_PI * t) * bessel_i0(BETA * sqrt(1.0 - r * r)) / bessel_i0(BETA);
-}
-
-/* Phases p and PHASES - p are mirror images: P + Q and P - Q, where P weighs the sum of the two samples at
- * equal distance from the middle of the interval and Q their difference. The larger is |P| + |Q|. */
-static void design(aur_limiter *s) {
-    for (int k = 0; k < HALF; k++)
-        for (int p = 1; p <= SIDES; p++) {
-            const double near = windowed_sinc(HALF - 1 - k + (double)p / PHASES);
-            const double far = windowed_sinc(HALF - k - (double)p / PHASES);
-            s->even[p - 1][k / 4][k % 4] = (float)(0.5 * (near + far));
-            s->odd[p - 1][k / 4][k % 4] = (float)(0.5 * (near - far));
-        }
-}
-
-/* The largest |value| inside the interval that ends HALF - 1 frames before the newest. */
-static float second_look(const aur_limiter *s, const float *newest) {
-    quad even[SIDES] = {0}, odd[SIDES] = {0}; /* a phase each, four of its pairs side by side */
-    for (size_t k = 0; k < HALF / 4; k++) {
-        quad older, newer;
-        memcpy(&older, newest - (2 * HALF - 1) + 4 * k, sizeof older);
-        memcpy(&newer, newest - 3 - 4 * k, sizeof newer);
-        newer = (quad){newer[3], newer[2], newer[1], newer[0]};
-        const quad sum = older + newer, difference = older - newer;
-        for (size_t p = 0; p < SIDES; p++) {
-            even[p] += s->even[p][k] * sum;
-            odd[p] += s->odd[p][k] * difference;
-        }
-    }
-    float top = 0.0f;
-    for (size_t p = 0; p < SIDES; p++) {
-        const float value = fabsf((even[p][0] + even[p][2]) + (even[p][1] + even[p][3])) +
-                            fabsf((odd[p][0] + odd[p][2]) + (odd[p][1] + odd[p][3]));
-        top = value > top ? value : top;
-    }
-    return top;
-}
-
-/* doubt[i]: the largest treble about the interval that the second look would see at fresh frame i, by an
- * eighth difference: 1 at Nyquist, 1/16 at half of it. The first look misses no more than that. */
-static void doubt_first_look(const float *fresh, float *doubt, size_t n) {
-    float treble[BLOCK + SPAN];
-    const float *x = fresh - LOOK - SPAN / 2 + 1;
-    for (size_t i = 0; i < n + SPAN - 1; i++, x++)
-        treble[i] = fabsf(70.0f * x[0] - 56.0f * (x[-1] + x[1]) + 28.0f * (x[-2] + x[2]) -
-                          8.0f * (x[-3] + x[3]) + (x[-4] + x[4])) *
-                    (1.0f / 256.0f);
-    size_t left = n + SPAN - 1;
-    for (size_t reach = 1; reach < SPAN; reach *= 2) {
-        left -= reach;
-        for (size_t i = 0; i < left; i++)
-            treble[i] = treble[i] > treble[i + reach] ? treble[i] : treble[i + reach];
-    }
-    for (size_t i = 0; i < n; i++)
-        doubt[i] = treble[i];
-}
-
-/* most[i]: what a second look may at most come to, between first[i] and first[i + 1]; 0 where the first is
- * enough. doubt[i] becomes what is added to it for longer interpolators, which find the more the closer to
- * Nyquist the signal lies. */
-static void bound(const aur_limiter *s, const float *first, float *doubt, float *most, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        const float flank = first[i + 1] > first[i] ? first[i + 1] : first[i];
-        const float bar = doubt[i] > CERTAIN * first[i] ? s->ceiling : INFINITY;
-        const float share = doubt[i] < first[i] ? doubt[i] / (first[i] + 1e-30f) : 1.0f;
-        const float unseen = doubt[i] * (UNSEEN + FURTHER * share);
-        most[i] = first[i] + doubt[i] > bar ? flank + doubt[i] + unseen : 0.0f;
-        doubt[i] = unseen;
-    }
-}
-
-/* The largest of top[from .. to). */
-static float largest(const float *top, size_t from, size_t to) {
-    float most = 0.0f;
-    for (size_t i = from; i < to; i++)
-        most = top[i] > most ? top[i] : most;
-    return most;
-}
-
-/*
- * Peak envelope of the n newest frames, LOOK frames late.
- *
- * The gain follows the largest peak of every window, so a frame between two larger ones that no window is
- * wide enough to part needs no second look: it is never the one. What is surely there on either side is
- * known by runs of NEAR frames, of which as many are asked as fit into a window.
- */
-static void look(aur_limiter *s, float *peak, size_t n) {
-    const size_t stride = s->history + BLOCK, runs = (n + NEAR - 1) / NEAR,
-                 reach = (s->window / NEAR - 1) / 2;
-    const float *fresh[AUR_MAX_CHANNELS];
-    float first[WAIT + BLOCK], doubt[AUR_MAX_CHANNELS][BLOCK], most[AUR_MAX_CHANNELS][BLOCK];
-    float top[BLOCK / NEAR];
-    for (unsigned c = 0; c < s->channels; c++)
-        fresh[c] = s->delay + c * stride + s->history;
-    memcpy(first, s->first, sizeof s->first);
-    aur_truepeak_envelope(s->peak, fresh, first + WAIT, n);
-    memcpy(s->first, first + n, sizeof s->first);
-    memcpy(peak, first, n * sizeof *peak);
-    for (unsigned c = 0; c < s->channels; c++) {
-        doubt_first_look(fresh[c], doubt[c], n);
-        bound(s, first, doubt[c], most[c], n);
-    }
-    for (size_t r = 0; r < runs; r++)
-        top[r] = aur_peak_value(aur_peak_bits(first + r * NEAR, r + 1 < runs ? NEAR : n - r * NEAR));
-    for (size_t r = 0; r < runs; r++) {
-        const float before = largest(top, r > reach ? r - reach : 0, r);
-        const float after = largest(top, r + 1, r + 1 + reach < runs ? r + 1 + reach : runs);
-        const float between = before < after ? before : after;
-        const size_t end = (r + 1) * NEAR < n ? (r + 1) * NEAR : n;
-        for (unsigned c = 0; c < s->channels; c++) {
-            if (aur_peak_value(aur_peak_bits(most[c] + r * NEAR, end - r * NEAR)) <= between) continue;
-            for (size_t i = r * NEAR; i < end; i++) {
-                if (most[c][i] <= between || most[c][i] <= peak[i]) continue;
-                const float second = second_look(s, fresh[c] + i) + doubt[c][i];
-                const float found = second < most[c][i] ? second : most[c][i];
-                peak[i] = found > peak[i] ? found : peak[i];
-                top[r] = peak[i] > top[r] ? peak[i] : top[r];
-            }
-        }
-    }
+    return AUR_ENVELOPE_LATENCY + support(box_frames(sample_rate)) - 1 + GUARD;
 }
 
 static size_t bytes(unsigned channels, size_t box, size_t window, size_t history) {
@@ -223,8 +75,8 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
     const size_t box = box_frames(sample_rate), window = support(box) + 2 * GUARD;
     const size_t latency = aur_limiter_latency_at(sample_rate);
-    /* At low rates the second look reaches further back than the output lags. */
-    const size_t history = latency > 2 * HALF ? latency : 2 * HALF;
+    /* At low rates the envelope reaches further back than the output lags. */
+    const size_t history = latency > AUR_ENVELOPE_HISTORY ? latency : AUR_ENVELOPE_HISTORY;
     aur_limiter *s = calloc(1, bytes(channels, box, window, history));
     if (!s) return AUR_ENOMEM;
     s->channels = channels;
@@ -235,12 +87,11 @@ aur_status aur_limiter_create(double ceiling_db, double sample_rate, unsigned ch
     s->ceiling = (float)aur_from_db(ceiling_db - margin_db(sample_rate));
     s->log2_ceiling = aur_log2f(s->ceiling);
     s->release = (float)(1.0 - exp(-1.0 / (RELEASE_S * sample_rate)));
-    const aur_status status = aur_truepeak_create(channels, &s->peak);
+    const aur_status status = aur_envelope_create(&s->envelope);
     if (status != AUR_OK) {
         free(s);
         return status;
     }
-    design(s);
     point_into_allocation(s);
     aur_limiter_reset(s);
     *out = s;
@@ -252,7 +103,7 @@ aur_status aur_limiter_clone(const aur_limiter *state, aur_limiter **out) {
     if (!s) return AUR_ENOMEM;
     memcpy(s, state, size_of(state));
     point_into_allocation(s);
-    const aur_status status = aur_truepeak_clone(state->peak, &s->peak);
+    const aur_status status = aur_envelope_clone(state->envelope, &s->envelope);
     if (status != AUR_OK) {
         free(s);
         return status;
@@ -262,13 +113,11 @@ aur_status aur_limiter_clone(const aur_limiter *state, aur_limiter **out) {
 }
 
 void aur_limiter_destroy(aur_limiter *state) {
-    if (state) aur_truepeak_destroy(state->peak);
+    if (state) aur_envelope_destroy(state->envelope);
     free(state);
 }
 
 void aur_limiter_reset(aur_limiter *s) {
-    aur_truepeak_reset(s->peak);
-    memset(s->first, 0, sizeof s->first);
     s->at = s->box_at = 0;
     s->calm = 2 * s->window;
     s->running = s->held = 0.0f;
@@ -285,8 +134,6 @@ void aur_limiter_reset(aur_limiter *s) {
 }
 
 void aur_limiter_snapshot(aur_limiter *s, aur_walk *walk) {
-    aur_truepeak_snapshot(s->peak, walk);
-    aur_walk_samples(walk, s->first, WAIT);
     aur_walk_index(walk, &s->at, s->window);
     aur_walk_index(walk, &s->calm, SIZE_MAX);
     aur_walk_floats(walk, &s->running, 1, LEAST, 0.0f);
@@ -322,38 +169,39 @@ static void hold_and_release(aur_limiter *s, float *gain, size_t n) {
     const float log2_ceiling = s->log2_ceiling, release = s->release;
     for (size_t i = 0; i < n; i++)
         gain[i] = log2_ceiling - aur_log2f(gain[i] > s->ceiling ? gain[i] : s->ceiling);
-    float held = s->held;
+    float held = s->held, running = s->running;
+    size_t at = s->at, calm = s->calm;
     for (size_t i = 0; i < n; i++) {
-        const float need = gain[i];
-        s->calm = need < 0.0f ? 0 : s->calm + 1;
-        s->stretch[s->at] = need;
-        if (need < s->running) s->running = need;
-        const float rest = s->suffix[s->at + 1];
-        const float minimum = s->running < rest ? s->running : rest;
-        if (minimum - held > CLOSE)
-            held += release * (minimum - held);
-        else
-            held = minimum;
+        const float need = gain[i], rest = s->suffix[at + 1];
+        calm = need < 0.0f ? 0 : calm + 1;
+        s->stretch[at] = need;
+        running = need < running ? need : running;
+        const float minimum = running < rest ? running : rest;
+        held = minimum - held > CLOSE ? held + release * (minimum - held) : minimum;
         gain[i] = held;
-        if (++s->at == s->window) {
+        if (++at == s->window) {
             float least = 0.0f;
             for (size_t k = s->window; k-- > 0;)
                 s->suffix[k] = least = s->stretch[k] < least ? s->stretch[k] : least;
-            s->at = 0;
-            s->running = 0.0f;
+            at = 0;
+            running = 0.0f;
         }
     }
     s->held = held;
+    s->running = running;
+    s->at = at;
+    s->calm = calm;
 }
 
-/* log2 gain to the smoothed linear gain. Integer sums are exact: unity in is unity out, for ever. */
-static void smooth(aur_limiter *s, float *gain, size_t n) {
+/* log2 gain to the smoothed linear gain, of which the smallest is returned. Integer sums are exact: unity in
+ * is unity out, for ever. */
+static float smooth(aur_limiter *s, float *gain, size_t n) {
     int32_t fixed[BLOCK];
     for (size_t i = 0; i < n; i++)
         fixed[i] = (int32_t)(UNITY * aur_exp2f(gain[i] > -60.0f ? gain[i] : -60.0f));
     const double box = (double)s->box, scale = 1.0 / ((double)UNITY * box * box * box);
     size_t at = s->box_at;
-    int64_t a = s->sum[0], b = s->sum[1], c = s->sum[2];
+    int64_t a = s->sum[0], b = s->sum[1], c = s->sum[2], least = INT64_MAX;
     for (size_t i = 0; i < n; i++) {
         a += fixed[i] - s->past[0][at];
         s->past[0][at] = fixed[i];
@@ -362,12 +210,14 @@ static void smooth(aur_limiter *s, float *gain, size_t n) {
         c += b - s->past[2][at];
         s->past[2][at] = b;
         if (++at == s->box) at = 0;
+        least = c < least ? c : least;
         gain[i] = (float)((double)c * scale);
     }
     s->sum[0] = a;
     s->sum[1] = b;
     s->sum[2] = c;
     s->box_at = at;
+    return (float)((double)least * scale);
 }
 
 float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *out, size_t frames) {
@@ -376,15 +226,17 @@ float aur_limiter_process(aur_limiter *s, const float *const *in, float *const *
     float gain[BLOCK], least = 1.0f;
     for (size_t done = 0; done < frames;) {
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
-        for (unsigned c = 0; c < s->channels; c++)
-            aur_copy_finite(in[c] + done, s->delay + c * stride + s->history, n);
-        look(s, gain, n);
-        const int idle = at_rest(s) && largest(gain, 0, n) <= s->ceiling;
+        memset(gain, 0, n * sizeof *gain);
+        for (unsigned c = 0; c < s->channels; c++) {
+            float *fresh = s->delay + c * stride + s->history;
+            aur_copy_finite(in[c] + done, fresh, n);
+            aur_envelope_raise(s->envelope, fresh, gain, n);
+        }
+        const int idle = at_rest(s) && aur_peak_value(aur_peak_bits(gain, n)) <= s->ceiling;
         if (!idle) {
             hold_and_release(s, gain, n);
-            smooth(s, gain, n);
-            for (size_t i = 0; i < n; i++)
-                least = gain[i] < least ? gain[i] : least;
+            const float smallest = smooth(s, gain, n);
+            least = smallest < least ? smallest : least;
         }
         for (unsigned c = 0; c < s->channels; c++) {
             float *held = s->delay + c * stride, *y = out[c] + done;

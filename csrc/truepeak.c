@@ -1,5 +1,6 @@
 #include "truepeak.h"
 
+#include "kaiser.h"
 #include "peak.h"
 #include "simd.h"
 
@@ -30,19 +31,9 @@ struct aur_truepeak {
     float history[AUR_MAX_CHANNELS][HISTORY];
 };
 
-static double bessel_i0(double x) {
-    double term = 1.0, sum = 1.0;
-    for (int k = 1; term > 1e-17 * sum; k++) {
-        term *= (x / (2.0 * k)) * (x / (2.0 * k));
-        sum += term;
-    }
-    return sum;
-}
-
 /* The prototype, at t quarter-frames from its centre. */
 static double prototype(int t) {
-    const double span = HALF * AUR_TRUEPEAK_PHASES, x = AUR_PI * t / AUR_TRUEPEAK_PHASES, r = t / span;
-    return sin(x) / x * bessel_i0(BETA * sqrt(1.0 - r * r)) / bessel_i0(BETA);
+    return aur_kaiser_sinc((double)t / AUR_TRUEPEAK_PHASES, HALF, BETA);
 }
 
 /* Returns the largest sum of |taps| over the phases. */
@@ -124,12 +115,6 @@ void aur_truepeak_destroy(aur_truepeak *state) {
     free(state);
 }
 
-void aur_truepeak_snapshot(aur_truepeak *state, aur_walk *walk) {
-    aur_walk_floats(walk, &state->maximum, 1, 0.0f, FLT_MAX);
-    for (unsigned c = 0; c < state->channels; c++)
-        aur_walk_samples(walk, state->history[c], HISTORY);
-}
-
 void aur_truepeak_reset(aur_truepeak *state) {
     state->maximum = 0.0f;
     memset(state->history, 0, sizeof state->history);
@@ -180,22 +165,4 @@ void aur_truepeak_append(aur_truepeak *s, const aur_truepeak *next) {
     const float maximum = (float)aur_truepeak_maximum(s);
     s->maximum = maximum > next->maximum ? maximum : next->maximum;
     memcpy(s->history, next->history, sizeof s->history);
-}
-
-void aur_truepeak_envelope(aur_truepeak *s, const float *const *in, float *out, size_t frames) {
-    float work[WORK], values[2][BLOCK];
-    for (size_t done = 0; done < frames;) {
-        const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
-        for (unsigned c = 0; c < s->channels; c++) {
-            gather(s->history[c], in[c] + done, n, work);
-            s->envelope(&s->taps, work, values[c > 0]);
-            if (c > 0)
-                for (size_t i = 0; i < BLOCK; i++)
-                    values[0][i] = values[1][i] > values[0][i] ? values[1][i] : values[0][i];
-        }
-        memcpy(out + done, values[0], n * sizeof *out);
-        const float top = aur_peak_value(aur_peak_bits(values[0], n));
-        if (top > s->maximum) s->maximum = top;
-        done += n;
-    }
 }

@@ -12,13 +12,9 @@
 #define AUR_TRUEPEAK_H
 
 #include "common.h"
-#include "snapshot.h"
 
 #define AUR_TRUEPEAK_PHASES 4u
 #define AUR_TRUEPEAK_TAPS 12u
-/* envelope[i] covers the input times from frame i - AUR_TRUEPEAK_LATENCY up to, and not including,
- * the frame after it. */
-#define AUR_TRUEPEAK_LATENCY 6u
 
 typedef struct aur_truepeak aur_truepeak;
 
@@ -26,7 +22,6 @@ typedef struct aur_truepeak aur_truepeak;
 aur_status aur_truepeak_create(unsigned channels, aur_truepeak **out);
 aur_status aur_truepeak_clone(const aur_truepeak *state, aur_truepeak **out);
 void aur_truepeak_destroy(aur_truepeak *state);
-void aur_truepeak_snapshot(aur_truepeak *state, aur_walk *walk);
 void aur_truepeak_reset(aur_truepeak *state);
 
 /* Updates the running maximum. Blocks that cannot exceed it are skipped exactly: |y| <= max|x| * sum|h|. */
@@ -39,9 +34,5 @@ void aur_truepeak_append(aur_truepeak *state, const aur_truepeak *next);
 /* Running maximum over everything processed, linear (the sample peak included). The snapshot also
  * counts the tail that the history still holds, as if silence followed. */
 double aur_truepeak_maximum(const aur_truepeak *state);
-
-/* out[i] = the largest |value| over channels and phases, delayed by AUR_TRUEPEAK_LATENCY frames.
- * Also updates the running maximum. out may be one of the input channels. */
-void aur_truepeak_envelope(aur_truepeak *state, const float *const *in, float *out, size_t frames);
 
 #endif

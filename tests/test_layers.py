@@ -19,10 +19,12 @@ C = {
     "peak": "",
     "activity": "",
     "biquad": "",
-    "decimate": "",
     "fft": "",
     "framing": "",
-    "truepeak": "peak snapshot",
+    "kaiser": "",
+    "decimate": "kaiser",
+    "envelope": "kaiser",
+    "truepeak": "kaiser peak",
     "loudness": "peak",
     "saturation": "peak",
     "pow2": "",
@@ -41,7 +43,7 @@ C = {
     "restore": "pow2 snapshot",
     "declip": "snapshot",
     "leveller": "lwrp running",
-    "limiter": "peak pow2 snapshot truepeak",
+    "limiter": "envelope peak pow2 snapshot",
     "chain": "biquad declip leveller limiter restore running",
 }
 

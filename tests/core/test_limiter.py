@@ -178,8 +178,8 @@ def test_gain_follows_the_law_on_a_flat_topped_signal():
     level = 0.5 + 0.8 * np.sin(2 * np.pi * 3 * t) ** 2
     x = level.astype(np.float32)[None]
     y = run(x)
-    # A 3 Hz ramp moves 4e-4 a frame, and the kernel looks 32 frames to either side.
-    look, hold = 32, 3 * 44 - 2 - 1 + 3
+    # A 3 Hz ramp moves 4e-4 a frame, and the kernel looks 31 frames to either side.
+    look, hold = 31, 3 * 44 - 2 - 1 + 3
     envelope = np.concatenate([np.zeros(look), x[0].astype(float), np.zeros(hold)])
     g = reference_gain(envelope, 10 ** (-1.2 / 20), SR)[look + hold :]
     np.testing.assert_allclose(y[0], x[0] * g[: x.shape[1]], atol=2e-3)
