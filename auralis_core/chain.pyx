@@ -86,7 +86,7 @@ def eq_response_db(eq, double sample_rate, frequencies):
 
 
 cdef class Chain:
-    """Declip → restore → EQ → gain and leveller → width → limiter, with state carried from call to call.
+    """Curve → declip → fill → EQ → gain and leveller → width → limiter, with state carried from call to call.
 
     Parameters
     ----------
@@ -115,13 +115,8 @@ cdef class Chain:
         memset(&p, 0, sizeof(p))  # what lies between the fields counts in the digest
         if len(plan.eq) > AUR_CHAIN_MAX_BANDS:
             raise ValueError(f"plan.eq has {len(plan.eq)} bands, at most {AUR_CHAIN_MAX_BANDS} fit")
-        p.clip = plan.clip
         p.depth, p.top, p.fill = plan.depth, plan.top, plan.fill
-        cdef const float[::1] curve
-        p.curve = NULL
-        if plan.curve:
-            curve = np.array(plan.curve, np.float32)
-            p.curve = &curve[0]
+        p.clip, p.clip_rise = plan.clip, plan.clip_rise
         p.bands = len(plan.eq)
         for i, band in enumerate(plan.eq):
             p.band[i].kind = _KINDS[band.kind]
@@ -134,7 +129,10 @@ cdef class Chain:
         p.limit = plan.ceiling is not None
         p.ceiling_db = plan.ceiling or 0.0
         self.plan, self.sample_rate, self.channels = plan, sample_rate, channels
-        self._parameters = _digest((<unsigned char *> &p)[:sizeof(p)])
+        cdef const float[::1] curve = np.array(plan.curve, np.float32)
+        self._parameters = _digest((<unsigned char *> &p)[:sizeof(p)] + bytes(curve))
+        if plan.curve:
+            p.curve = &curve[0]
         cdef int status = aur_chain_create(&p, sample_rate, max(channels, 0), &self._state)
         if status == AUR_EINVAL:
             raise ValueError(f"sample_rate must be 8000–192000 and channels 1–{AUR_MAX_CHANNELS}, "

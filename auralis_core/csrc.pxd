@@ -193,11 +193,12 @@ cdef extern from "chain.h" nogil:
         double q
         double gain_db
     ctypedef struct aur_chain_params:
-        double clip
         double depth
         double top
-        double fill
         const float *curve
+        double clip
+        double clip_rise
+        double fill
         unsigned bands
         aur_eq_band *band
         double gain_db

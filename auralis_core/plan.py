@@ -85,15 +85,18 @@ class MasteringPlan:
         The LWRP decision; None without a fingerprint.
     lufs, crest_db : float or None
         What the decision was made from.
-    clip : float
-        Level at which the track's peaks were cut off and are to be redrawn, linear; 0 switches it off.
     curve : tuple of float
-        Inverse of the curve that saturated the track: gains at |x| = 0 … `top` in 128 even steps, linear,
-        0–16. Empty switches it off.
+        Inverse of the curve that saturated the track: gains, linear, 0–16, at 129 heights |x| / `top`, closer
+        towards the top (`restoration.HEIGHTS`). Empty switches it off.
     depth : float
         Restoring expansion on top of that: peaks at `top` gain a factor 1 + depth; 0–3.
     top : float
         Sample peak of the track, linear, above 0.
+    clip : float
+        Level at which the track's peaks were cut off and are to be redrawn, linear; 0 switches it off.
+    clip_rise : float
+        How far over that level the samples were that were cut off, on average, as a part of it (after
+        `curve`); 0–1.
     fill : float
         Multiband fill: dB of gain per dB that a band's fast level exceeds its slow level; 0–1.
     eq : tuple of Band
@@ -117,10 +120,11 @@ class MasteringPlan:
     decision: Decision | None = None
     lufs: float | None = None
     crest_db: float | None = None
-    clip: float = 0.0
     curve: tuple[float, ...] = ()
     depth: float = 0.0
     top: float = 1.0
+    clip: float = 0.0
+    clip_rise: float = 0.2
     fill: float = 0.0
     eq: tuple[Band, ...] = ()
     gain_db: float = 0.0
@@ -132,13 +136,14 @@ class MasteringPlan:
 
     def __post_init__(self) -> None:
         check("intensity", self.intensity, 0.0, 1.0, "")
-        check("clip", self.clip, 0.0, 1e6, "")
         if len(self.curve) not in (0, NODES):
             raise ValueError(f"curve must have {NODES} gains or none, got {len(self.curve)}")
         for gain in self.curve:
             check("curve", gain, 0.0, 16.0, "")
         check("depth", self.depth, 0.0, MAX_DEPTH, "")
         check("top", self.top, 1e-6, 1e6, "")
+        check("clip", self.clip, 0.0, 1e6, "")
+        check("clip_rise", self.clip_rise, 0.0, 1.0, "")
         check("fill", self.fill, 0.0, 1.0, "")
         check("gain_db", self.gain_db, -24.0, 12.0, "dB")
         check("level_strength", self.level_strength, 0.0, 1.0, "")
@@ -185,9 +190,10 @@ class MasteringPlan:
                 "expansion": decision.expansion,
                 "gain_db": decision.gain_db,
             },
-            "clip": self.clip,
             "curve_top": self.curve[-1] if self.curve else 1.0,
             "depth": self.depth,
+            "clip": self.clip,
+            "clip_rise": self.clip_rise,
             "fill": self.fill,
             "eq": [{"kind": b.kind, "f0_hz": b.f0_hz, "q": b.q, "gain_db": b.gain_db} for b in self.eq],
             "gain_db": self.gain_db,
@@ -246,10 +252,11 @@ def plan(
         trim = min(tools.trim_db, decision.gain_db * min(1.0, 4.0 * intensity))
         return replace(
             base,
-            clip=tools.clip,
             curve=tools.curve,
             depth=tools.depth,
             top=tools.top,
+            clip=tools.clip,
+            clip_rise=tools.clip_rise,
             fill=tools.fill,
             eq=colour,
             gain_db=max(-24.0, trim),

@@ -1,5 +1,6 @@
 #include "chain.h"
 
+#include "curve.h"
 #include "declip.h"
 #include "leveller.h"
 #include "limiter.h"
@@ -16,6 +17,8 @@ enum { BLOCK = 256 };
 struct aur_chain {
     unsigned channels;
     size_t latency, hold; /* frames; hold: what the stages that are off would have delayed */
+    int curved;
+    aur_curve curve;
     aur_declip *declip;   /* NULL when off */
     aur_restore *restore; /* NULL when off */
     aur_limiter *limiter; /* NULL when off */
@@ -53,7 +56,7 @@ static int valid(const aur_chain_params *p, double sample_rate, unsigned channel
     ok &= channels >= 1 && channels <= AUR_MAX_CHANNELS && p->bands <= AUR_CHAIN_MAX_BANDS;
     for (unsigned b = 0; ok && b < p->bands; b++)
         ok = isfinite(p->band[b].f0) && isfinite(p->band[b].gain_db) && p->band[b].q > 0.0;
-    return ok && isfinite(p->clip) && isfinite(p->gain_db) && isfinite(p->width) &&
+    return ok && isfinite(p->clip) && isfinite(p->clip_rise) && isfinite(p->gain_db) && isfinite(p->width) &&
            isfinite(p->level_target) && isfinite(p->level_strength);
 }
 
@@ -61,10 +64,17 @@ static size_t bytes(unsigned channels, size_t hold) {
     return sizeof(aur_chain) + channels * hold * sizeof(float);
 }
 
+/* Where the curve takes the level that peaks were cut off at, and what counts as being there. */
+static aur_declip_params clipped_under(const aur_curve *curve, const aur_chain_params *p) {
+    float at[2] = {(float)p->clip, (float)(p->clip * (1.0 - AUR_DECLIP_TOLERANCE))};
+    aur_curve_apply(curve, at, 2);
+    return (aur_declip_params){.level = at[0], .low = fminf(at[0], at[1]), .rise = p->clip_rise};
+}
+
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                             aur_chain **out) {
     if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
-    const int restores = params->depth != 0.0 || params->fill != 0.0 || params->curve != NULL;
+    const int curved = params->depth != 0.0 || params->curve != NULL, restores = params->fill != 0.0;
     const int declips = params->clip != 0.0;
     const size_t declip = aur_declip_latency_at(sample_rate), restore = aur_restore_latency_at(sample_rate);
     const size_t limit = aur_limiter_latency_at(sample_rate);
@@ -87,12 +97,17 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     aur_leveller_init(&s->leveller, params->level_target, params->level_strength);
     aur_running_init(&s->before, sample_rate, channels);
     aur_running_init(&s->after, sample_rate, channels);
-    s->identity = !declips && !restores && !s->bands && s->gain == 1.0f && !s->level && s->width == 1.0f &&
-                  !params->limit;
-    const aur_restore_params tool = {params->depth, params->top, params->fill, params->curve};
-    aur_status status = AUR_OK;
-    if (declips) status = aur_declip_create(params->clip, sample_rate, channels, &s->declip);
-    if (status == AUR_OK && restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);
+    s->identity = !curved && !declips && !restores && !s->bands && s->gain == 1.0f && !s->level &&
+                  s->width == 1.0f && !params->limit;
+    s->curved = curved;
+    aur_status status =
+        aur_curve_init(&(aur_curve_params){params->depth, params->top, params->curve}, &s->curve);
+    if (status == AUR_OK && declips) {
+        const aur_declip_params tool = clipped_under(&s->curve, params);
+        status = aur_declip_create(&tool, sample_rate, channels, &s->declip);
+    }
+    if (status == AUR_OK && restores)
+        status = aur_restore_create(&(aur_restore_params){params->fill}, sample_rate, channels, &s->restore);
     if (status == AUR_OK && params->limit)
         status = aur_limiter_create(params->ceiling_db, sample_rate, channels, &s->limiter);
     if (status != AUR_OK) {
@@ -221,6 +236,8 @@ static void bound(float *x, size_t frames) {
 /* At most BLOCK frames, not past the end of a measuring block: the leveller's gain is one ramp. */
 static void process_block(aur_chain *s, float *const *x, size_t n, size_t ramp_at) {
     const float *const *in = (const float *const *)x;
+    for (unsigned c = 0; s->curved && c < s->channels; c++)
+        aur_curve_apply(&s->curve, x[c], n);
     if (s->declip) aur_declip_process(s->declip, in, x, n);
     if (s->restore) aur_restore_process(s->restore, in, x, n);
     for (unsigned c = 0; s->bands && c < s->channels; c += 2)

@@ -1,9 +1,9 @@
 /*
  * chain.h: everything mastering does to the samples of one track, as one state with one latency:
  *
- *   declip -> restore -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
+ *   curve -> declip -> fill -> EQ -> gain and leveller -> width -> look-ahead true-peak limiter
  *
- * Declip and restore come first because the damage they undo happened to the waveform as it is in the file.
+ * The first three come first because the damage they undo happened to the waveform as it is in the file.
  * The limiter is inside, so that a crossfade between two chains mixes signals that are both under
  * their ceilings, and a fade to or from the dry signal is exactly that.
  *
@@ -31,9 +31,11 @@ typedef struct {
 } aur_eq_band;
 
 typedef struct {
-    double clip;             /* declip.h: the level peaks were cut off at; 0 = off */
-    double depth, top, fill; /* restore.h; depth = fill = 0 without a curve is off */
-    const float *curve;      /* restore.h; NULL for none, copied */
+    double depth, top;  /* curve.h; depth = 0 without a curve is off */
+    const float *curve; /* curve.h: gains; NULL for none, copied */
+    double clip,
+        clip_rise; /* declip.h: the level in the file that peaks were cut off at, 0 = off; and rise */
+    double fill;   /* restore.h; 0 = off */
     unsigned bands;
     aur_eq_band band[AUR_CHAIN_MAX_BANDS];
     double gain_db;                      /* static; 0 = off */

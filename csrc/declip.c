@@ -3,12 +3,17 @@
 #include <stdlib.h>
 
 enum { BLOCK = 256, SIDE = 2 }; /* SIDE: samples on either side of a run that its cubic goes through */
-static const double LONGEST_S = 88.0 / 44100.0, TOLERANCE = 1.0 / 4096.0;
+static const double LONGEST_S = 88.0 / 44100.0;
+
+/* Fitted to hard clips by 3 to 13 dB of real and synthesised music: shares of the two guesses, bound of the
+ * first, height of the second for the shortest run, more for long ones, and the length of half of that. */
+static const double NEARBY = 0.7, USUAL = 0.35, BOUND = 6.0, SHORT = 0.4, LONG = 3.2, HALF_S = 30.0 / 44100.0;
 
 struct aur_declip {
     unsigned channels;
     size_t longest, latency;
     float low, level;             /* where a sample counts as clipped; what a redrawn one lies over */
+    double rise, half;            /* half: HALF_S in frames */
     size_t run[AUR_MAX_CHANNELS]; /* length of the run that the sample before the last SIDE is in */
     float *held;                  /* channels x stride(), at the end of this allocation */
 };
@@ -30,14 +35,18 @@ static size_t bytes(const aur_declip *s) {
     return sizeof *s + s->channels * stride(s) * sizeof(float);
 }
 
-aur_status aur_declip_create(double level, double sample_rate, unsigned channels, aur_declip **out) {
-    if (!(level > 0.0 && level <= 1e9)) return AUR_EINVAL;
+aur_status aur_declip_create(const aur_declip_params *p, double sample_rate, unsigned channels,
+                             aur_declip **out) {
+    if (!(p->level > 0.0 && p->level <= 1e9 && p->low > 0.0 && p->low <= p->level)) return AUR_EINVAL;
+    if (!(p->rise >= 0.0 && p->rise <= 1.0)) return AUR_EINVAL;
     if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
     aur_declip shape = {.channels = channels, .longest = longest_run(sample_rate)};
     shape.latency = aur_declip_latency_at(sample_rate);
-    shape.low = (float)(level * (1.0 - TOLERANCE));
-    shape.level = (float)level;
+    shape.low = (float)p->low;
+    shape.level = (float)p->level;
+    shape.rise = p->rise;
+    shape.half = HALF_S * sample_rate;
     aur_declip *s = calloc(1, bytes(&shape));
     if (!s) return AUR_ENOMEM;
     *s = shape;
@@ -66,17 +75,20 @@ void aur_declip_snapshot(aur_declip *s, aur_walk *walk) {
     }
 }
 
-/* x[-2], x[-1], x[n] and x[n + 1] are reliable; x[0 .. n) becomes the cubic through them. */
+/* x[-2], x[-1], x[n] and x[n + 1] are reliable; x[0 .. n) is redrawn. */
 static void redraw(const aur_declip *s, float *x, size_t n) {
-    const double sign = x[0] < 0.0f ? -1.0 : 1.0, m = (double)n;
-    const double a = sign * x[-2], b = sign * x[-1], c = sign * x[n], d = sign * x[n + 1];
+    const double sign = x[0] < 0.0f ? -1.0 : 1.0, m = (double)n, scale = sign / s->level;
+    const double a = scale * x[-2], b = scale * x[-1], c = scale * x[n], d = scale * x[n + 1];
+    const double top = USUAL * s->rise * (SHORT + LONG * m / (m + s->half));
+    const double per_bound = s->rise > 0.0 ? 1.0 / (BOUND * s->rise) : 0.0;
     for (size_t i = 0; i < n; i++) {
         const double t = (double)i, p = t + 2.0, q = t + 1.0, u = t - m, v = t - m - 1.0;
         const double y = -a * q * u * v / ((m + 2.0) * (m + 3.0)) + b * p * u * v / ((m + 1.0) * (m + 2.0)) -
                          c * p * q * v / ((m + 2.0) * (m + 1.0)) + d * p * q * u / ((m + 3.0) * (m + 2.0));
-        const double over = y > s->level ? y / s->level - 1.0 : 0.0,
-                     part = over / (AUR_DECLIP_HEADROOM - 1.0);
-        x[i] = (float)(sign * s->level * (1.0 + over / sqrt(1.0 + part * part)));
+        const double over = y > 1.0 && s->rise > 0.0 ? y - 1.0 : 0.0, part = over * per_bound;
+        const double nearby = over / sqrt(1.0 + part * part);
+        const double usual = -4.0 * top * q * u / ((m + 1.0) * (m + 1.0));
+        x[i] = (float)(sign * s->level * (1.0 + NEARBY * nearby + usual));
     }
 }
 

@@ -1,12 +1,18 @@
 /*
  * declip.h: redraws the peaks that hard clipping cut off.
  *
- * A clipped run is a stretch of at most 88 frames at 44.1 kHz (2 ms at any rate) of samples of one sign
- * within 2^-12 of the clip level or over it. It is replaced by the cubic (Lagrange) through the two samples
- * before and the two after it, of which what lies over the level is held under AUR_DECLIP_HEADROOM times the
- * level by a soft bound: clipping only ever took away, but the cubic of a long run shoots over. Every other
- * sample is the delayed input bit for bit, and so are longer runs, where a cubic would be a guess. Channels
- * are apart. There is no memory beyond the run: chunking never changes an output bit.
+ * A clipped run is a stretch of at most 88 frames at 44.1 kHz (2 ms at any rate) of samples of one sign at
+ * `low` or over it. What was over the level is guessed in two ways, and the redrawn run is their sum:
+ *
+ *   nearby   the cubic (Lagrange) through the two samples before and the two after the run, of which what
+ *            lies over the level is bounded softly at 6 times `rise`, because the cubic of a long run
+ *            shoots over; seven tenths of it
+ *   usual    a parabola as high as runs of this length are in a track whose samples were cut by `rise` on
+ *            average: rise (.4 + 3.2 n / (n + 30)) at 44.1 kHz, from one frame to the longest; a third of it
+ *
+ * Where the waveform is smooth the first knows better, where it is noise the second. Every other sample is
+ * the delayed input bit for bit, and so are longer runs, where either would be a guess. Channels are apart.
+ * There is no memory beyond the run: chunking never changes an output bit.
  */
 #ifndef AUR_DECLIP_H
 #define AUR_DECLIP_H
@@ -14,12 +20,20 @@
 #include "common.h"
 #include "snapshot.h"
 
-#define AUR_DECLIP_HEADROOM 1.5
+#define AUR_DECLIP_TOLERANCE (1.0 / 4096.0) /* by which a clipped sample may be under the level */
+#define AUR_DECLIP_REACH 5.5                /* redrawn samples stay under level (1 + this rise) */
 
 typedef struct aur_declip aur_declip;
 
-/* level: linear, > 0; sample_rate 8000..192000; channels 1..AUR_MAX_CHANNELS. */
-aur_status aur_declip_create(double level, double sample_rate, unsigned channels, aur_declip **out);
+typedef struct {
+    double level; /* linear, > 0: what peaks were cut off at, and where redrawn ones begin */
+    double low;   /* 0 < low <= level: from here on a sample counts as clipped */
+    double rise;  /* 0..1: mean height over the level of what was cut off, as a part of the level */
+} aur_declip_params;
+
+/* sample_rate 8000..192000; channels 1..AUR_MAX_CHANNELS. */
+aur_status aur_declip_create(const aur_declip_params *params, double sample_rate, unsigned channels,
+                             aur_declip **out);
 aur_status aur_declip_clone(const aur_declip *state, aur_declip **out);
 void aur_declip_destroy(aur_declip *state);
 void aur_declip_snapshot(aur_declip *state, aur_walk *walk);

@@ -20,9 +20,6 @@ struct aur_restore {
     size_t quantum, lag, history; /* frames */
     size_t box[SPLITS];
     double scale[SPLITS]; /* box sums to samples */
-    float depth, per_top;
-    int curved;
-    float curve[AUR_RESTORE_NODES + 1]; /* depth included; the last node twice */
     double fill, fast, slow, attack, release;
     /* Where the signal stands in the quantum, and the levels. */
     size_t at;
@@ -71,9 +68,7 @@ static void point_into_allocation(aur_restore *s) {
 
 aur_status aur_restore_create(const aur_restore_params *p, double sample_rate, unsigned channels,
                               aur_restore **out) {
-    if (!(p->fill >= 0.0 && p->fill <= 1.0) || !(p->depth >= 0.0 && p->depth <= AUR_RESTORE_MAX_DEPTH) ||
-        !(p->top > 0.0 && isfinite(p->top)))
-        return AUR_EINVAL;
+    if (!(p->fill >= 0.0 && p->fill <= 1.0)) return AUR_EINVAL;
     if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
     aur_restore shape = {.channels = channels, .quantum = quantum_frames(sample_rate), .fill = p->fill};
@@ -81,15 +76,6 @@ aur_status aur_restore_create(const aur_restore_params *p, double sample_rate, u
         shape.box[k] = box_frames(sample_rate, SPLIT_HZ[k]);
         const double n = (double)shape.box[k];
         shape.scale[k] = 1.0 / (FIXED * n * n * n);
-    }
-    shape.depth = (float)p->depth;
-    shape.per_top = (float)(1.0 / p->top);
-    shape.curved = p->curve != NULL;
-    for (unsigned k = 0; shape.curved && k <= AUR_RESTORE_NODES; k++) {
-        const unsigned node = k < AUR_RESTORE_NODES ? k : AUR_RESTORE_NODES - 1;
-        const double gain = p->curve[node], u = node / (AUR_RESTORE_NODES - 1.0);
-        if (!(gain >= 0.0 && gain <= 16.0)) return AUR_EINVAL;
-        shape.curve[k] = (float)(gain * (1.0 + p->depth * u * u * u * u));
     }
     shape.lag = group_delay(shape.box[0]);
     shape.history = 3 * shape.box[0];
@@ -136,26 +122,6 @@ void aur_restore_snapshot(aur_restore *s, aur_walk *walk) {
         aur_walk_bytes(walk, s->integral[c], sizeof s->integral[c]);
         aur_walk_bytes(walk, s->third + c * (s->history + BLOCK), s->history * sizeof *s->third);
         aur_walk_samples(walk, s->held + c * BANDS * s->quantum, BANDS * s->quantum);
-    }
-}
-
-static void expand(const aur_restore *s, const float *in, float *restrict out, size_t n) {
-    const float depth = s->depth, per_top = s->per_top;
-    for (size_t i = 0; i < n; i++) {
-        float u = in[i] * per_top;
-        u *= u;
-        u = u < 1.0f ? u : 1.0f;
-        out[i] = in[i] * (1.0f + depth * (u * u));
-    }
-}
-
-static void bend(const aur_restore *s, const float *in, float *restrict out, size_t n) {
-    const float steps = (float)(AUR_RESTORE_NODES - 1), scale = s->per_top * steps;
-    for (size_t i = 0; i < n; i++) {
-        float at = fabsf(in[i]) * scale;
-        at = at < steps ? at : steps;
-        const int32_t k = (int32_t)at;
-        out[i] = in[i] * (s->curve[k] + (s->curve[k + 1] - s->curve[k]) * (at - (float)k));
     }
 }
 
@@ -264,12 +230,7 @@ void aur_restore_process(aur_restore *s, const float *const *in, float *const *o
         const size_t n = frames - done < BLOCK ? frames - done : BLOCK;
         for (unsigned c = 0; c < s->channels; c++) {
             float *fresh = s->dry + c * stride + latency;
-            if (s->curved)
-                bend(s, in[c] + done, fresh, n);
-            else if (s->depth > 0.0f)
-                expand(s, in[c] + done, fresh, n);
-            else
-                memcpy(fresh, in[c] + done, n * sizeof *fresh);
+            memcpy(fresh, in[c] + done, n * sizeof *fresh);
             y[c] = out[c] + done;
         }
         if (s->fill > 0.0)

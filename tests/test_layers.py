@@ -41,10 +41,11 @@ C = {
     "crossfade": "",
     "running": "biquad peak snapshot",
     "restore": "pow2 snapshot",
+    "curve": "",
     "declip": "snapshot",
     "leveller": "lwrp running",
     "limiter": "envelope peak pow2 snapshot",
-    "chain": "biquad declip leveller limiter restore running",
+    "chain": "biquad curve declip leveller limiter restore running",
 }
 
 #: Module of the core: the modules of the core it may import, `errors` and `schema` understood.

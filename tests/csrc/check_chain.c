@@ -2,6 +2,7 @@
  * pieces equal whole, clones and restored states continue, forged states do no damage. */
 #include "chain.h"
 #include "crossfade.h"
+#include "curve.h"
 #include "declip.h"
 #include "limiter.h"
 #include "lwrp.h"
@@ -135,13 +136,17 @@ static int check_refusals(void) {
     p.depth = 99.0;
     CHECK(aur_chain_create(&p, 44100.0, 2, &c) == AUR_EINVAL);
     CHECK(aur_limiter_create(1.0, 44100.0, 2, &l) == AUR_EINVAL);
-    CHECK(aur_restore_create(&(aur_restore_params){0.0, 0.0, 0.0, NULL}, 44100.0, 2, &r) == AUR_EINVAL);
-    const float steep[AUR_RESTORE_NODES] = {[AUR_RESTORE_NODES - 1] = NAN};
-    CHECK(aur_restore_create(&(aur_restore_params){0.0, 1.0, 0.0, steep}, 44100.0, 2, &r) == AUR_EINVAL);
+    CHECK(aur_restore_create(&(aur_restore_params){1.1}, 44100.0, 2, &r) == AUR_EINVAL);
+    const float steep[AUR_CURVE_NODES] = {[AUR_CURVE_NODES - 1] = NAN};
+    aur_curve bent;
+    CHECK(aur_curve_init(&(aur_curve_params){0.0, 0.0, NULL}, &bent) == AUR_EINVAL);
+    CHECK(aur_curve_init(&(aur_curve_params){0.0, 1.0, steep}, &bent) == AUR_EINVAL);
     CHECK(aur_lwrp_decide(NAN, 9.0, &d) == AUR_EINVAL && d.expansion == 7.0);
-    CHECK(aur_declip_create(0.0, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(NAN, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(1.0, 44100.0, 9, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){0.0, 0.0, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){NAN, 0.9, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 1.1, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 1.1}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 0.2}, 44100.0, 9, &x) == AUR_EINVAL);
     aur_declip_destroy(NULL);
     aur_chain_destroy(NULL);
     aur_limiter_destroy(NULL);
@@ -163,10 +168,11 @@ static int check_crossfade(void) {
 int main(void) {
     static const double rates[] = {8000.0, 44100.0, 96000.0, 192000.0};
     static const unsigned channels[] = {1, 2, 3, 8};
-    static float curve[AUR_RESTORE_NODES];
-    for (unsigned k = 0; k < AUR_RESTORE_NODES; k++)
+    static float curve[AUR_CURVE_NODES];
+    for (unsigned k = 0; k < AUR_CURVE_NODES; k++)
         curve[k] = 1.0f + 0.01f * (float)k;
     aur_chain_params p = {.clip = 0.5,
+                          .clip_rise = 0.3,
                           .curve = curve,
                           .depth = 0.7,
                           .top = 0.9,

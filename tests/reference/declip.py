@@ -1,9 +1,9 @@
-"""Declipping run by run, the cubic by solving for its coefficients."""
+"""Declipping run by run, the cubic by solving for its coefficients, the parabola by its three points."""
 
 import numpy as np
 
 
-def declip(x, level, sample_rate):
+def declip(x, level, sample_rate, rise):
     """Time-aligned. Runs are redrawn in order, each on what the ones before it left."""
     out = x.astype(float)
     longest = int(88.0 / 44100.0 * sample_rate + 0.5)
@@ -20,8 +20,11 @@ def declip(x, level, sample_rate):
             if end - at <= longest and at >= 2 and end + 2 <= v.size:
                 sign, places = np.sign(v[at]), np.array([at - 2, at - 1, end, end + 1])
                 cubic = np.linalg.solve(np.vander(places - at + 0.0, 4), sign * v[places])
-                drawn = np.polyval(cubic, np.arange(end - at))
-                over = np.maximum(drawn / level - 1.0, 0.0)
-                v[at:end] = sign * level * (1.0 + over / np.hypot(1.0, 2.0 * over))
+                over = np.maximum(np.polyval(cubic, np.arange(end - at)) / level - 1.0, 0.0)
+                nearby = over / np.hypot(1.0, over / (6.0 * rise))
+                frames = (end - at) * 44100.0 / sample_rate
+                height = rise * (0.4 + 3.2 * frames / (frames + 30.0))
+                usual = np.interp(np.arange(at, end), [at - 1, end], [-1.0, 1.0])
+                v[at:end] = sign * level * (1.0 + 0.7 * nearby + 0.35 * height * (1.0 - usual**2))
             at = end
     return out

@@ -21,8 +21,8 @@ def restore(x, sample_rate, depth, top, fill, curve=None):
     x = x.astype(float)
     y = x * (1.0 + depth * np.minimum((x / top) ** 2, 1.0) ** 2)
     if curve is not None:
-        nodes = np.linspace(0.0, 1.0, len(curve))
-        y = x * np.interp(np.abs(x) / top, nodes, np.asarray(curve) * (1.0 + depth * nodes**4))
+        node = np.sqrt(1.0 - np.minimum(np.abs(x) / top, 1.0))  # 1 at zero, 0 at the top
+        y *= np.interp(node, np.linspace(0.0, 1.0, len(curve)), curve[::-1])
     if fill == 0.0:
         return y
     boxes = box_lengths(sample_rate)
