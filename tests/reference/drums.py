@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.signal import butter, sosfilt
@@ -143,6 +144,7 @@ def _noise(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(n)
 
 
+@cache
 def voice(name: str, sample_rate: float) -> np.ndarray:
     """One hit of a drum, peak near 1, faded out so that its end is no onset."""
     t = np.arange(int(0.25 * sample_rate)) / sample_rate
@@ -160,6 +162,7 @@ def voice(name: str, sample_rate: float) -> np.ndarray:
     return out * np.minimum(1, (0.25 - t) / 0.1)
 
 
+@cache
 def pad(seconds: float, sample_rate: float) -> np.ndarray:
     """A slow chord without onsets: three detuned triads that fade into each other."""
     t = np.arange(int(seconds * sample_rate)) / sample_rate
