@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from reference.limiter import true_peak_dbtp
 from scipy.signal import butter, sosfiltfilt
 
@@ -115,8 +116,7 @@ def test_an_unsquashed_recording_forced_through_stays_what_it_was(metrics, share
     with audio.AudioReader(shared_audio / f"{name}.ogg") as reader:
         reader.seek(start * reader.sample_rate)
         x = reader.read(8 * reader.sample_rate)
-        if reader.sample_rate != SR:
-            pytest.skip("recorded at another rate")
+    x = soxr.resample(x.T, reader.sample_rate, SR).T
     x = np.repeat(x, 2, axis=0) if len(x) == 1 else x
     check_forced(metrics, 0.9 * x / np.abs(x).max())
 
