@@ -18,7 +18,8 @@ from reference import loudness as oracle
 
 from auralis_core import Meter
 
-RATES = (44100, 48000, 96000)
+#: The document's own and the commonest; that others read the same is shown below, up to 192 kHz.
+RATES = (44100, 48000)
 
 
 @cache
@@ -438,7 +439,7 @@ def test_a_second_thread_is_refused_while_the_first_is_inside():
     threads = [threading.Thread(target=feed) for _ in range(2)]
     for t in threads:
         t.start()
-    assert refused.wait(30)
+    assert refused.wait(60)
     stop.set()
     for t in threads:
         t.join()

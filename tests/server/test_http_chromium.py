@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+import pytest_asyncio
 from auralis_server.app import running
 from serving import Library, music
 
@@ -37,17 +40,9 @@ async ([url, start]) => {
 """
 
 
-@pytest.mark.parametrize(
-    ("kind", "start"), [("wav", 50), ("wav?format=s24", 0), ("wav?format=f32", 50), ("flac", 0)]
-)
-async def test_audio_element_plays_and_seeks(library: Library, kind: str, start: int) -> None:
-    track = library.add("a.flac", music(60))
-    library.measure(track)
-    async with (
-        asyncio.timeout(60),
-        running(library.config()) as address,
-        playwright.async_playwright() as p,
-    ):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Any]:
+    async with playwright.async_playwright() as p:
         browser = await p.chromium.launch(
             executable_path=CHROMIUM,
             args=[
@@ -57,11 +52,31 @@ async def test_audio_element_plays_and_seeks(library: Library, kind: str, start:
                 "--autoplay-policy=no-user-gesture-required",
             ],
         )
-        try:
-            page = await browser.new_page()
-            await page.goto(address)
-            duration, at = await page.evaluate(PLAY, [f"/api/tracks/{track.id}/stream.{kind}", start])
-        finally:
-            await browser.close()
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def minute(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, int]]:
+    """A server's address and the id of its track of a minute."""
+    folder = tmp_path_factory.mktemp("music")
+    library = Library(folder, folder / "auralis.db")
+    track = library.add("a.flac", music(60))
+    library.measure(track)
+    async with running(library.config()) as address:
+        yield address, track.id
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("kind", "start"), [("wav", 50), ("wav?format=s24", 0), ("wav?format=f32", 50), ("flac", 0)]
+)
+async def test_audio_element_plays_and_seeks(
+    browser: Any, minute: tuple[str, int], kind: str, start: int
+) -> None:
+    address, track_id = minute
+    async with asyncio.timeout(60), await browser.new_page() as page:
+        await page.goto(address)
+        duration, at = await page.evaluate(PLAY, [f"/api/tracks/{track_id}/stream.{kind}", start])
     assert duration == pytest.approx(60.0)
     assert at == start

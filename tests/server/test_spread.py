@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,15 +25,32 @@ from auralis_core.dataset import Dataset
 
 LIMIT_S = 120  # a hang is a failure, not a wait
 
+#: By file: its sidecar, and what the dataset holds.
+Kept = dict[str, tuple[bytes, str]]
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "music"
-    folder.mkdir()
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Music as a scan by this machine leaves it."""
+    folder = tmp_path_factory.mktemp("made")
     for i in range(8):
         write(folder / f"{i}.flac", music(4 + i, seed=i), 44100)
     (folder / "noise.wav").write_bytes(b"no music")
+    assert numbers(scan(folder, folder / "local.db")) == (9, 8, 0, 0, 1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def local(made: Path) -> Kept:
+    found = kept(made, made / "local.db")
+    assert len(found) == 8
+    return found
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """The music, never scanned."""
+    return shutil.copytree(made, tmp_path / "music", ignore=shutil.ignore_patterns("*.25d", "local.db*"))
 
 
 def scan(folder: Path, db: Path, *options: object) -> dict[str, Any]:
@@ -41,8 +59,7 @@ def scan(folder: Path, db: Path, *options: object) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def kept(folder: Path, db: Path) -> dict[str, tuple[bytes, str]]:
-    """By file: its sidecar, and what the dataset holds."""
+def kept(folder: Path, db: Path) -> Kept:
     with closing(Dataset(db)) as dataset:
         return {
             Path(t.path).name: (
@@ -63,11 +80,7 @@ def forget(folder: Path) -> None:
         path.unlink()
 
 
-def test_fleet_gives_what_a_local_scan_gives_byte_for_byte(folder: Path, tmp_path: Path) -> None:
-    assert numbers(scan(folder, tmp_path / "local.db")) == (9, 8, 0, 0, 1)
-    local = kept(folder, tmp_path / "local.db")
-    assert len(local) == 8
-    forget(folder)
+def test_fleet_gives_what_a_local_scan_gives_byte_for_byte(folder: Path, local: Kept, tmp_path: Path) -> None:
     with (
         worker("--jobs", 1, "--root", folder) as (one, a),
         worker("--jobs", 1, "--root", folder) as (two, b),
@@ -91,7 +104,7 @@ def test_fleet_gives_what_a_local_scan_gives_byte_for_byte(folder: Path, tmp_pat
         assert rows.execute("SELECT DISTINCT source FROM fingerprints").fetchall() == [("remote",)]
 
 
-def test_killed_worker_loses_nothing(folder: Path, tmp_path: Path) -> None:
+def test_killed_worker_loses_nothing(folder: Path, local: Kept, tmp_path: Path) -> None:
     with worker("--jobs", 1) as (one, a), worker("--jobs", 1) as (_, b):
         killed = False
 
@@ -113,10 +126,7 @@ def test_killed_worker_loses_nothing(folder: Path, tmp_path: Path) -> None:
             )
     assert killed
     assert numbers(report.to_dict()) == (9, 8, 0, 0, 1)
-    remote = kept(folder, tmp_path / "a.db")
-    forget(folder)
-    scan(folder, tmp_path / "local.db")
-    assert remote == kept(folder, tmp_path / "local.db")
+    assert kept(folder, tmp_path / "a.db") == local
 
 
 def test_scan_without_any_worker_stops_and_goes_on_later(folder: Path, tmp_path: Path) -> None:
@@ -148,11 +158,10 @@ def test_lost_fleet_is_one_line(folder: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_cluster_gives_what_a_local_scan_gives_byte_for_byte(folder: Path, tmp_path: Path) -> None:
+def test_cluster_gives_what_a_local_scan_gives_byte_for_byte(
+    folder: Path, local: Kept, tmp_path: Path
+) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
-    scan(folder, tmp_path / "local.db")
-    local = kept(folder, tmp_path / "local.db")
-    forget(folder)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
     ) as cluster:
