@@ -24,6 +24,10 @@ from auralis_core.dataset import Dataset, Track, TrackSource
 
 RATE = 44100
 
+#: Seconds after which what is waited for is taken never to come: a hang is a failure, not a wait. Far beyond
+#: what a machine with other work needs.
+HANG_S = 60
+
 #: Everything at once: the tests are about samples, not about waiting for them.
 EAGER = Hello(lead_ms=600_000, max_buffer_ms=600_000)
 
@@ -96,7 +100,7 @@ async def connected(
 ) -> AsyncIterator[Client]:
     """A server, and a client that has said hello."""
     async with (
-        asyncio.timeout(20),  # a hang is a failure, not a wait
+        asyncio.timeout(HANG_S),
         running(library.config(**changes)) as address,
         Client.connect(address) as client,
     ):
@@ -127,7 +131,7 @@ class Heard:
 async def hear(client: Client, until: Callable[[object], bool] | None = None) -> Heard:
     """Receive up to the end of the stream, or up to the first item that `until` accepts."""
     heard = Heard([], [])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         while True:
             item = await client.receive()
             if isinstance(item, tuple):

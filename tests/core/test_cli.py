@@ -395,7 +395,7 @@ def test_interrupt_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as p:  # type: ignore[call-overload]
         assert p.stdout.readline() == "ready\n"
         p.send_signal(signal.SIGINT)
-        assert p.wait(30) == 130
+        assert p.wait(60) == 130
         assert p.stderr.read() == ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from auralis_server.analyst import Analysts
-from serving import Library, music
+from serving import HANG_S, Library, music
 
 import auralis_core as ac
 
@@ -59,7 +59,7 @@ def test_bad_file_is_the_same_error(analysts: Analysts, library: Library) -> Non
 
 
 def test_cancelling_ends_the_child(analysts: Analysts, library: Library) -> None:
-    path = library.write("long.wav", music(150, channels=1))
+    path = library.write("long.wav", music(60, channels=1))
     before = children()
     with pytest.raises(ac.FingerprintError, match="cancelled"):
         analysts.measure(path, cancelled=lambda: True)
@@ -67,18 +67,18 @@ def test_cancelling_ends_the_child(analysts: Analysts, library: Library) -> None
 
 
 def test_child_stands_still_while_it_is_not_answered(analysts: Analysts, library: Library) -> None:
-    path = library.write("long.wav", music(150, channels=1))
+    path = library.write("long.wav", music(60, channels=1))
     go, asked = threading.Event(), threading.Event()
 
     def cancelled() -> bool:
         asked.set()
-        assert go.wait(20)
+        assert go.wait(HANG_S)
         return False
 
     before = children()
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(analysts.measure, path, None, cancelled)
-        assert asked.wait(20)
+        assert asked.wait(HANG_S)
         (child,) = children() - before
 
         def ticks() -> list[str]:
@@ -88,11 +88,11 @@ def test_child_stands_still_while_it_is_not_answered(analysts: Analysts, library
         for _ in range(50):
             assert ticks() == used
         go.set()
-        assert result.result(20) == ac.fingerprint(path)
+        assert result.result(HANG_S) == ac.fingerprint(path)
 
 
 def test_child_that_dies_is_an_error_of_the_file_and_replaced(analysts: Analysts, library: Library) -> None:
-    path = library.write("long.wav", music(150, channels=1))
+    path = library.write("long.wav", music(60, channels=1))
     before = children()
 
     def kill() -> bool:

@@ -21,7 +21,7 @@ from auralis_server.commands import PlayEnhanced
 from auralis_server.config import ServerConfig
 from auralis_server.events import AudioStreamEnd, Error
 from auralis_server.scanner import Scanner
-from serving import RATE, Library, music
+from serving import HANG_S, RATE, Library, music
 
 import auralis_core as ac
 
@@ -151,11 +151,12 @@ async def test_scan_lists_then_measures_in_the_background(library: Library) -> N
         library.write(f"{i}.flac", music(2, seed=i))
     library.folder.joinpath("broken.flac").write_bytes(b"fLaC")
     config = ServerConfig(dirs=(library.folder,), db=library.db, port=0)
-    async with asyncio.timeout(20), running(config) as address, aiohttp.ClientSession(address) as http:
+    async with asyncio.timeout(HANG_S), running(config) as address, aiohttp.ClientSession(address) as http:
         while True:
             async with http.get("/api/system/status") as answer:
                 if (await answer.json())["library"] == {"tracks": 3, "fingerprinted": 3}:
                     break
+            await asyncio.sleep(0.02)
     assert len(list(library.folder.glob("*.25d"))) == 3
 
 
@@ -163,7 +164,7 @@ async def test_server_stops_in_the_middle_of_a_scan(library: Library) -> None:
     for i in range(4):
         library.write(f"{i}.flac", music(20, seed=i))
     config = ServerConfig(dirs=(library.folder,), db=library.db, port=0)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANG_S):
         async with running(config):
             pass
     # Nothing was marked as failed because the server stopped.
@@ -191,7 +192,7 @@ async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: 
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             address = (await process.stdout.readline()).decode().split()[-1]
             async with Client.connect(address) as client:
                 await client.request(PlayEnhanced(track_id=track.id))
@@ -218,7 +219,7 @@ async def test_process_in_the_middle_of_everything_stops_within_ten_seconds(libr
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             address = (await process.stdout.readline()).decode().split()[-1]
             host, _, port = address.removeprefix("http://").rpartition(":")
             async with Client.connect(address) as client:

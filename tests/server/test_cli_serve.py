@@ -53,10 +53,10 @@ def test_serve_lists_the_folder_and_stops_cleanly_when_told(
     number: signal.Signals, music: Path, tmp_path: Path
 ) -> None:
     with serving(music, "--port", 0, "--db", tmp_path / "a.db") as (process, address):
-        with urllib.request.urlopen(f"{address}/api/tracks", timeout=30) as response:
+        with urllib.request.urlopen(f"{address}/api/tracks", timeout=60) as response:
             assert set(json.load(response)) == {"total", "tracks"}
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in out + err
 

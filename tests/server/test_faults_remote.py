@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fleet import answering, server, silent, unused, worker
-from serving import Heard, Library, hear, music
+from serving import HANG_S, Heard, Library, hear, music
 
 pytest.importorskip("grpc", reason="the extra 'remote' is not installed")
 import grpc
@@ -33,8 +33,6 @@ from auralis_server.rpc.fingerprint_pb2_grpc import FingerprintServiceStub
 
 from auralis_core import fingerprint, fingerprint_array
 from auralis_core.dataset import Dataset, Track
-
-LIMIT_S = 30  # a hang is a failure, not a wait
 
 #: Where this node measures after the workers it has half of this, and may first have to start a process on a
 #: machine with none to spare. What never answers is waited for as long as that; all else takes a fraction.
@@ -81,8 +79,8 @@ def draining() -> Iterator[tuple[str, Callable[[], None]]]:
     with worker() as (process, address), grpc.insecure_channel(address) as channel:
         header = pb.Block(header=pb.Header(sample_rate=44100, channels=2, frames=10**6))
         stream = _Endless([header, pb.Block(pcm=bytes(8))])
-        call = FingerprintServiceStub(channel).Compute.future(stream, timeout=LIMIT_S)
-        stream.taken.wait(LIMIT_S)
+        call = FingerprintServiceStub(channel).Compute.future(stream, timeout=HANG_S)
+        stream.taken.wait(HANG_S)
         process.send_signal(signal.SIGTERM)
         yield address, nothing
         stream.go.set()
@@ -103,7 +101,7 @@ class _Endless:
         for request in self._requests:
             return request
         self.taken.set()
-        self.go.wait(LIMIT_S)
+        self.go.wait(HANG_S)
         raise StopIteration
 
 
@@ -111,7 +109,7 @@ def slow() -> AbstractContextManager[tuple[str, Callable[[], None]]]:
     def after_the_budget(context: Any) -> pb.Fingerprint:
         left = threading.Event()
         context.add_callback(left.set)
-        left.wait(LIMIT_S)
+        left.wait(HANG_S)
         return pb.Fingerprint()
 
     return _lying(after_the_budget)
@@ -172,20 +170,20 @@ async def play(address: str, track: Track, then: Callable[[], None]) -> Heard:
             then()
         return isinstance(item, FingerprintProgress) and item.status != "computing"
 
-    async with asyncio.timeout(LIMIT_S), Client.connect(address) as client:
+    async with asyncio.timeout(HANG_S), Client.connect(address) as client:
         await client.request(PlayEnhanced(track_id=track.id))
         return await hear(client, ended)
 
 
 def ask(address: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{address}{path}", timeout=LIMIT_S) as answer:
+    with urllib.request.urlopen(f"{address}{path}", timeout=HANG_S) as answer:
         text = answer.read().decode()
     return text if path == "/metrics" else json.loads(text)
 
 
 def stop(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=LIMIT_S)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "Traceback" not in err
     return err
@@ -241,7 +239,7 @@ async def test_healthy_worker_serves_a_node_that_measures_nothing_itself(library
         with server(library.folder, "--db", library.db, *options, *shared) as (process, address):
             last = (await play(address, track, nothing)).all(FingerprintProgress)[-1]
             assert (last.status, last.source) == ("ready", "remote")
-            async with asyncio.timeout(LIMIT_S), Client.connect(address) as client:
+            async with asyncio.timeout(HANG_S), Client.connect(address) as client:
                 await client.request(PlayEnhanced(track_id=track.id))
                 again = await hear(client, lambda item: isinstance(item, TrackStart))
             assert again.first(TrackStart).fingerprint == "cached"
@@ -249,5 +247,5 @@ async def test_healthy_worker_serves_a_node_that_measures_nothing_itself(library
             assert rows["remote"] == {"name": "remote", "state": "ok", "hits": 1, "misses": 0, "failures": 0}
             stop(process)
         generator.send_signal(signal.SIGTERM)
-        assert generator.communicate(timeout=LIMIT_S)[1].count("measured") == 1
+        assert generator.communicate(timeout=HANG_S)[1].count("measured") == 1
     assert library.fingerprint(track) == fingerprint(track.path)

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from auralis_server.app import running
-from serving import Library, music
+from serving import HANG_S, Library, music
 
 from auralis_core.dataset import Dataset, TrackSource
 from auralis_core.tags import MOST_ARTWORK
@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 @asynccontextmanager
 async def served(library: Library, **changes: object) -> AsyncIterator[aiohttp.ClientSession]:
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(HANG_S),
         running(library.config(**changes)) as address,
         aiohttp.ClientSession(address) as http,
     ):

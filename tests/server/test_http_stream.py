@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from auralis_server.app import DOWNLOADS, STUDIO, create_app, running
 from auralis_server.http_stream import byte_range
-from serving import RATE, Library, music
+from serving import HANG_S, RATE, Library, music
 
 import auralis_core as ac
 from auralis_core.wavefile import WaveFile
@@ -27,7 +27,7 @@ from auralis_core.wavefile import WaveFile
 async def served(library: Library, **changes: object) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server over this library."""
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(HANG_S),
         running(library.config(**changes)) as address,
         aiohttp.ClientSession(address) as http,
     ):
@@ -240,7 +240,7 @@ async def test_client_that_leaves_or_stalls_gives_everything_back(library: Libra
         await site.start()
         host, port = runner.addresses[0][:2]
         before = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             for leaves in [True] * 10 + [False] * 2:
                 reader, writer = await asyncio.open_connection(host, port)
                 path = f"/api/tracks/{track.id}/stream.wav?bypass=1"
@@ -285,7 +285,7 @@ async def test_ffmpeg_reads_every_frame(library: Library, kind: str) -> None:
     ffprobe, ffmpeg = need("ffprobe"), need("ffmpeg")
     track = library.add("a.flac", music(3))
     library.measure(track)
-    async with asyncio.timeout(30), running(library.config()) as address:
+    async with asyncio.timeout(HANG_S), running(library.config()) as address:
         url = f"{address}/api/tracks/{track.id}/stream.{kind}"
         code, out, errors = await run(
             *(ffprobe, "-v", "error", "-of", "json", "-show_streams", "-show_format", url)
@@ -309,7 +309,7 @@ async def test_curl_puts_a_file_together_from_ranges(library: Library, tmp_path:
     curl = need("curl")
     track = library.add("a.flac", music(3))
     library.measure(track)
-    async with asyncio.timeout(30), running(library.config()) as address:
+    async with asyncio.timeout(HANG_S), running(library.config()) as address:
         url = f"{address}/api/tracks/{track.id}/stream.wav"
         _, whole, _ = await run(curl, "-sSf", url)
         parts = [(await run(curl, "-sSf", "-r", r, url))[1] for r in ("0-99", "100-300000", "300001-")]

@@ -238,6 +238,7 @@ def measured(server: Server, browser: Any) -> dict[str, ac.Fingerprint]:
           return Promise.all(tracks.map(async ({ id, title }) =>
             [title, await (await fetch(`/api/tracks/${id}/fingerprint`)).json()]));
         }
+        await new Promise((go) => setTimeout(go, 50));
       }
     }"""
     found = page.evaluate(script)

@@ -30,7 +30,7 @@ from auralis_server.commands import (
 from auralis_server.events import AudioStreamEnd, AudioStreamStart, Clear, Params, TrackStart
 from msgspec.structs import replace
 from numpy.testing import assert_array_equal
-from serving import EAGER, RATE, Library, hear, music
+from serving import EAGER, HANG_S, RATE, Library, hear, music
 
 import auralis_core as ac
 
@@ -38,7 +38,7 @@ SLOW = Hello(lead_ms=300, max_buffer_ms=600)
 
 
 async def until(done: object) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while not done():  # noqa: ASYNC110 - there is no event for what the server has noticed
             await asyncio.sleep(0.001)
 
@@ -62,7 +62,7 @@ async def serving(library: Library, **changes: object) -> AsyncIterator[Server]:
     await runner.setup()
     try:
         await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             yield Server(app, f"http://127.0.0.1:{runner.addresses[0][1]}")
     finally:
         await runner.cleanup()

@@ -32,7 +32,7 @@ from auralis_server.commands import (
 )
 from auralis_server.events import AudioStreamEnd, AudioStreamStart, Error, Pong, ServerHello
 from auralis_server.outbox import Outbox, Reply
-from serving import EAGER, RATE, Library, connected, hear, is_frame, music
+from serving import EAGER, HANG_S, RATE, Library, connected, hear, is_frame, music
 
 #: Visits cut off at a random moment; ``AURALIS_CANCELS=2000`` takes a minute.
 CANCELS = int(os.environ.get("AURALIS_CANCELS", "200"))
@@ -96,7 +96,7 @@ async def test_every_request_gets_exactly_one_answer(library: Library) -> None:
         *(PlayNormal(track_id=track.id), PlayNormal(track_id=track.id), Stop(), Stop(), Seek(seconds=0)),
     ]
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(HANG_S),
         running(library.config()) as address,
         aiohttp.ClientSession() as http,
         http.ws_connect(f"{address}/ws", max_msg_size=0) as ws,
@@ -253,7 +253,7 @@ def _descriptors() -> list[str]:
 
 async def until(done: Callable[[], bool]) -> None:
     """Let the loop turn until `done`."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while not done():  # noqa: ASYNC110 - there is no event for "nothing is left"
             await asyncio.sleep(0.001)
 
@@ -365,7 +365,7 @@ async def test_a_stopping_server_tells_its_clients(library: Library) -> None:
         await client.request(SLOW)
         await client.request(PlayEnhanced(track_id=track.id))
         await client.frame()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             stopped = asyncio.create_task(server.__aexit__(None, None, None))
             heard = []
             with contextlib.suppress(ConnectionError):

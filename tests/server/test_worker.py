@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fleet import worker
-from serving import music
+from serving import HANG_S, music
 
 pytest.importorskip("grpc", reason="the extra 'remote' is not installed")
 import grpc
@@ -30,7 +30,6 @@ from auralis_core import fingerprint, fingerprint_array
 from auralis_core.audio import write
 
 Code = grpc.StatusCode
-LIMIT_S = 20  # a hang is a failure, not a wait
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +84,14 @@ def file(root: Path, name: str) -> pb.File:
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_stream_is_measured_as_here(stub: FingerprintServiceStub, channels: int) -> None:
     x = music(7, channels, channels=channels)
-    answers = [codec.unpack(stub.Compute(blocks(y), timeout=LIMIT_S)) for y in (x, x[:, 1:] / 2)]
+    answers = [codec.unpack(stub.Compute(blocks(y), timeout=HANG_S)) for y in (x, x[:, 1:] / 2)]
     assert answers == [fingerprint_array(x, 44100), fingerprint_array(x[:, 1:] / 2, 44100)]
     assert answers[0] != answers[1]  # no constant satisfies this
 
 
 @pytest.mark.parametrize("name", ["song.flac", "deep/söng.wav", "inner.flac"])
 def test_shared_file_is_measured_as_here(stub: FingerprintServiceStub, root: Path, name: str) -> None:
-    answer = codec.unpack(stub.ComputeFile(file(root, name), timeout=LIMIT_S))
+    answer = codec.unpack(stub.ComputeFile(file(root, name), timeout=HANG_S))
     assert answer == fingerprint(root / name)
 
 
@@ -117,7 +116,7 @@ def test_shared_file_is_measured_as_here(stub: FingerprintServiceStub, root: Pat
 def test_file_that_is_not_for_the_caller_is_refused(
     stub: FingerprintServiceStub, root: Path, request_: pb.File, code: grpc.StatusCode
 ) -> None:
-    got, why = refusal(lambda: stub.ComputeFile(request_, timeout=LIMIT_S))
+    got, why = refusal(lambda: stub.ComputeFile(request_, timeout=HANG_S))
     assert got == code
     assert str(root) not in why
     assert "secret" not in why
@@ -150,20 +149,20 @@ def header(**changes: int) -> pb.Block:
 def test_hostile_stream_is_refused_by_name(
     stub: FingerprintServiceStub, sent: list[pb.Block], name: str
 ) -> None:
-    code, why = refusal(lambda: stub.Compute(iter(sent), timeout=LIMIT_S))
+    code, why = refusal(lambda: stub.Compute(iter(sent), timeout=HANG_S))
     assert code == Code.INVALID_ARGUMENT
     assert name in why
 
 
 def test_message_beyond_the_limit_is_refused_unread(stub: FingerprintServiceStub) -> None:
     sent = [header(frames=10**7), pb.Block(pcm=bytes(8 << 20))]
-    assert refusal(lambda: stub.Compute(iter(sent), timeout=LIMIT_S))[0] == Code.RESOURCE_EXHAUSTED
+    assert refusal(lambda: stub.Compute(iter(sent), timeout=HANG_S))[0] == Code.RESOURCE_EXHAUSTED
 
 
 class Held:
     """A stream whose caller has sent a header and half a second, and then stops to think."""
 
-    def __init__(self, stub: FingerprintServiceStub, timeout: float = LIMIT_S) -> None:
+    def __init__(self, stub: FingerprintServiceStub, timeout: float = HANG_S) -> None:
         self.go = threading.Event()
         self.call = stub.Compute.future(self._blocks(), timeout=timeout)
 
@@ -171,7 +170,7 @@ class Held:
         x = music(1)
         first, *rest = blocks(x)
         yield first
-        self.go.wait(LIMIT_S)
+        self.go.wait(HANG_S)
         yield from rest
 
 
@@ -199,18 +198,18 @@ def test_full_worker_refuses_and_has_room_again_when_callers_leave(
         h.go.set()
     # What was cancelled holds neither the job nor a place in the queue for longer than it takes to say so.
     with closing(Remote(RemoteConfig(targets=address), patient=True)) as remote:
-        answer = remote.measure(root / "song.flac", deadline_s=LIMIT_S, cancelled=lambda: False)
+        answer = remote.measure(root / "song.flac", deadline_s=HANG_S, cancelled=lambda: False)
     assert answer == fingerprint(root / "song.flac")
 
 
 def test_deadline_of_the_caller_ends_the_work(stub: FingerprintServiceStub) -> None:
     held = Held(stub, timeout=0.3)
     with pytest.raises(grpc.RpcError):
-        held.call.result(LIMIT_S)
+        held.call.result(HANG_S)
     assert held.call.code() == Code.DEADLINE_EXCEEDED
     # With one job, this is only answered when the slot was given back.
     x = music(1)
-    assert codec.unpack(stub.Compute(blocks(x), timeout=LIMIT_S)) == fingerprint_array(x, 44100)
+    assert codec.unpack(stub.Compute(blocks(x), timeout=HANG_S)) == fingerprint_array(x, 44100)
     held.go.set()
 
 
@@ -231,16 +230,16 @@ def test_caller_of_a_file_who_leaves_or_runs_out_of_time_ends_the_work(tmp_path:
             assert code == Code.DEADLINE_EXCEEDED
             calls: list[grpc.Future] = []
             while not any(call.done() for call in calls):  # when one is refused, the first is under way
-                calls.append(stub.ComputeFile.future(file(tmp_path, "long.wav"), timeout=3 * LIMIT_S))
+                calls.append(stub.ComputeFile.future(file(tmp_path, "long.wav"), timeout=3 * HANG_S))
                 with contextlib.suppress(grpc.FutureTimeoutError, grpc.RpcError):
                     calls[-1].result(0.1)
             for call in calls:
                 call.cancel()
         # The only job is free again, although nobody measured three hours.
         with closing(Remote(RemoteConfig(targets=address), patient=True)) as remote:
-            assert remote.measure(short, deadline_s=LIMIT_S, cancelled=lambda: False) == fingerprint(short)
+            assert remote.measure(short, deadline_s=HANG_S, cancelled=lambda: False) == fingerprint(short)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=LIMIT_S)
+        _, log = process.communicate(timeout=HANG_S)
     assert "a caller left" in log
     assert "Traceback" not in log
 
@@ -248,10 +247,10 @@ def test_caller_of_a_file_who_leaves_or_runs_out_of_time_ends_the_work(tmp_path:
 def test_health_and_reflection_answer(channel: grpc.Channel) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     for service in ("", codec.SERVICE):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=LIMIT_S)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=HANG_S)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
-    (answer,) = ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=LIMIT_S)
+    (answer,) = ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=HANG_S)
     assert codec.SERVICE in {s.name for s in answer.list_services_response.service}
 
 
@@ -263,21 +262,21 @@ def test_wrong_token_is_refused_and_the_right_one_is_not(root: Path, tmp_path: P
             stub = FingerprintServiceStub(channel)
             asked = file(root, "song.flac")
             for shown in (None, [("authorization", "Bearer open")], [("authorization", "open sesame")]):
-                code, _ = refusal(lambda m=shown: stub.ComputeFile(asked, metadata=m, timeout=LIMIT_S))
+                code, _ = refusal(lambda m=shown: stub.ComputeFile(asked, metadata=m, timeout=HANG_S))
                 assert code == Code.UNAUTHENTICATED
-            code, _ = refusal(lambda: stub.Compute(blocks(music(1)), timeout=LIMIT_S))
+            code, _ = refusal(lambda: stub.Compute(blocks(music(1)), timeout=HANG_S))
             assert code == Code.UNAUTHENTICATED
             right = [("authorization", "Bearer open sesame")]
-            answer = stub.ComputeFile(asked, metadata=right, timeout=LIMIT_S)
+            answer = stub.ComputeFile(asked, metadata=right, timeout=HANG_S)
         assert codec.unpack(answer) == fingerprint(root / "song.flac")
 
 
 def test_worker_told_to_stop_finishes_what_it_has_and_takes_no_more() -> None:
     with worker("--jobs", 1) as (process, address), grpc.insecure_channel(address) as channel:
         stub = FingerprintServiceStub(channel)
-        grpc.channel_ready_future(channel).result(LIMIT_S)
+        grpc.channel_ready_future(channel).result(HANG_S)
         watch = health_pb2_grpc.HealthStub(channel).Watch(
-            health_pb2.HealthCheckRequest(service=codec.SERVICE), timeout=LIMIT_S
+            health_pb2.HealthCheckRequest(service=codec.SERVICE), timeout=HANG_S
         )
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         taken, _ = fill(stub)
@@ -286,8 +285,8 @@ def test_worker_told_to_stop_finishes_what_it_has_and_takes_no_more() -> None:
         expected = fingerprint_array(music(1), 44100)
         for h in taken:
             h.go.set()
-            assert codec.unpack(h.call.result(LIMIT_S)) == expected
-        _, err = process.communicate(timeout=LIMIT_S)
+            assert codec.unpack(h.call.result(HANG_S)) == expected
+        _, err = process.communicate(timeout=HANG_S)
         assert process.returncode == 0
         assert "Traceback" not in err
 
@@ -295,9 +294,9 @@ def test_worker_told_to_stop_finishes_what_it_has_and_takes_no_more() -> None:
 def test_stopped_worker_does_not_wait_for_ever_for_a_caller_who_thinks() -> None:
     with worker() as (process, address), grpc.insecure_channel(address) as channel:
         held = Held(FingerprintServiceStub(channel), timeout=2.0)
-        grpc.channel_ready_future(channel).result(LIMIT_S)
+        grpc.channel_ready_future(channel).result(HANG_S)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=LIMIT_S)
+        _, err = process.communicate(timeout=HANG_S)
         held.go.set()
         assert process.returncode == 0
         assert "Traceback" not in err
