@@ -304,9 +304,8 @@ class Database:
                 if kind_of(e) == "damaged" and self._on_fault != "raise":
                     self._mend(generation, str(e))
                 raise
-            except BaseException:
-                _roll_back(writer)
-                raise
+            finally:
+                _roll_back(writer)  # whatever the caller failed of; nothing is left to do after COMMIT
             self._fault = None
 
     @contextmanager
@@ -459,9 +458,9 @@ def file_system(path: Path, mounts: str | None = None) -> str | None:
 
 
 def _roll_back(writer: sqlite3.Connection) -> None:
-    # A full disk or an I/O error has rolled back by itself.
-    if writer.in_transaction:
-        with suppress(sqlite3.Error):
+    # A full disk or an I/O error has rolled back by itself, and a writer that was replaced is closed.
+    with suppress(sqlite3.Error):
+        if writer.in_transaction:
             writer.execute("ROLLBACK")
 
 

@@ -446,6 +446,21 @@ def test_reader_is_not_blocked_by_an_open_write(db: Dataset, make_fingerprint) -
     assert db.track(t.id).title == "half done"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, sqlite3.IntegrityError])
+def test_whatever_breaks_off_a_write_leaves_nothing_of_it(db: Dataset, error: type[BaseException]) -> None:
+    t = db.put_track(song())
+
+    def broken_off() -> None:
+        with db._database.writing() as w:
+            w.execute("UPDATE tracks SET title = 'half done'")
+            raise error
+
+    with pytest.raises(DatasetError if error is sqlite3.IntegrityError else error):
+        broken_off()
+    assert db.track(t.id).title == "Title 0"
+    assert db.put_track(song(1)).id != t.id  # and the writer is free for the next
+
+
 def test_two_processes_worth_of_datasets_share_one_file(db: Dataset, make_fingerprint) -> None:
     with Dataset(db.path) as other:
         t = other.put_track(song())
