@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike, fspath
 
 from auralis_core import AuralisError, Fingerprint, FingerprintError, errors
@@ -97,16 +97,13 @@ class Analysts:
             child = subprocess.Popen(
                 [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-        try:
+        with ExitStack() as unfit:
+            unfit.callback(_end, child)
             yield child
-        except BaseException:
-            _end(child)
-            raise
-        with self._lock:
-            if not self._closed:
-                self._idle.append(child)
-                return
-        _end(child)
+            with self._lock:
+                if not self._closed:
+                    self._idle.append(child)
+                    unfit.pop_all()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

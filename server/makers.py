@@ -88,18 +88,17 @@ def admitted(maker: Maker) -> Iterator[None]:
     breaker = maker.breaker or Breaker()
     if not breaker.admit():
         raise NoAnswer(Outcome.SKIPPED, f"not asked, its breaker is {breaker.state}")
+    settle = breaker.abandon  # unless something is learnt of the maker
     try:
         yield
+        settle = breaker.succeed
     except NoAnswer:
-        breaker.fail()
+        settle = breaker.fail
         raise
     except GeneratorError as e:
-        breaker.fail()
+        settle = breaker.fail
         raise NoAnswer(Outcome.FAILED, e) from e
-    except AuralisError as e:  # the file's fault: nothing was learnt of the maker
-        breaker.abandon()
+    except AuralisError as e:  # the file's fault
         raise NoAnswer(Outcome.FAILED, e, e) from e
-    except BaseException:
-        breaker.abandon()
-        raise
-    breaker.succeed()
+    finally:
+        settle()

@@ -6,6 +6,7 @@ programme.py's; samples are the Renderer's.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,13 +158,12 @@ class Part:
     def prepare(self, treatment: Treatment) -> None:
         """Open at frame 0 for `treatment`, primed; nothing is remembered of what was played before."""
         self.close()
-        self._reader = AudioReader(self.path)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._reader = AudioReader(self.path)
             self._renderer = Renderer(self._fit(self._reader), treatment.plan)
-        except BaseException:
-            self.close()
-            raise
-        self._prepared: Treatment | None = treatment
+            self._prepared: Treatment | None = treatment
+            undo.pop_all()
 
     def enter(self, treatment: Treatment, generation: int, frame: int = 0) -> None:
         """Begin to sound at `frame`."""

@@ -66,6 +66,22 @@ def test_cancelling_ends_the_child(analysts: Analysts, library: Library) -> None
     assert children() <= before
 
 
+def test_whatever_breaks_off_a_measurement_ends_the_child(analysts: Analysts, library: Library) -> None:
+    class Stopped(BaseException):
+        """Nobody catches this by accident."""
+
+    def stop() -> bool:
+        raise Stopped
+
+    path = library.write("long.wav", music(150, channels=1))
+    before = children()
+    with pytest.raises(Stopped):
+        analysts.measure(path, cancelled=stop)
+    assert children() <= before
+    short = library.write("short.wav", music(1))
+    assert analysts.measure(short) == ac.fingerprint(short)
+
+
 def test_child_stands_still_while_it_is_not_answered(analysts: Analysts, library: Library) -> None:
     path = library.write("long.wav", music(60, channels=1))
     go, asked = threading.Event(), threading.Event()

@@ -212,6 +212,14 @@ async def test_head_that_fails_in_a_crossfade_leaves_the_old_track_to_end(librar
     assert end.first(AudioStreamEnd).reason == "completed"
 
 
+def test_part_that_cannot_be_primed_leaves_no_file_open(library: Library) -> None:
+    track = library.add("song.flac", music(5))
+    os.truncate(track.path, 600)  # the header is whole, the first block of audio is not
+    with pytest.raises(ac.AudioReadError):
+        Part(track, Path(track.path), None, Settings("adaptive", 1.0, False))
+    assert not [name for name in open_files() if name == track.path]
+
+
 async def test_next_goes_to_the_head_of_the_following_track(library: Library) -> None:
     xs, tracks = three(library)
     async with connected(library, SLOW) as client:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
 import pytest
 from auralis_server.app import running
 from auralis_server.bodies import SourceRow
+from auralis_server.breaker import Breaker
 from auralis_server.client import Client
 from auralis_server.commands import PlayEnhanced
 from auralis_server.config import RemoteConfig
 from auralis_server.events import AudioStreamEnd, FingerprintProgress
+from auralis_server.makers import NoAnswer, admitted
 from auralis_server.sources import Sources
 from auralis_server.tally import Outcome
 from fleet import answering, unused
@@ -255,6 +257,30 @@ async def test_fleet_is_not_blamed_for_a_broken_file_nor_the_file_for_the_fleet(
             assert await ask(sources, other) is None
         assert sources.rows()[0].state == "failing"  # not open: it was never the fleet's fault
     assert dataset.track(broken.id).status == "failed"
+
+
+def test_breaker_hears_of_every_way_a_question_ends() -> None:
+    class Maker:
+        def __init__(self) -> None:
+            self.breaker = Breaker(limit=1, open_s=0.0)  # the next question after a failure is a probe
+
+    maker = Maker()
+    file, fleet = AudioReadError("is damaged"), GeneratorError("is away")
+    for error, told, state in (
+        (fleet, NoAnswer, "half-open"),
+        (file, NoAnswer, "half-open"),  # nothing was learnt of the maker, and the next may ask again
+        (KeyboardInterrupt(), KeyboardInterrupt, "half-open"),
+        (NoAnswer(Outcome.TIMED_OUT, "too late"), NoAnswer, "half-open"),
+        (None, None, "closed"),
+        (file, NoAnswer, "closed"),
+        (NoAnswer(Outcome.TIMED_OUT, "too late"), NoAnswer, "half-open"),
+    ):
+        with pytest.raises(told) if told else nullcontext() as raised, admitted(maker):
+            if error is not None:
+                raise error
+        assert maker.breaker.state == state
+        if told is NoAnswer:
+            assert raised.value.blame is (file if error is file else None)
 
 
 def test_scan_asks_the_makers_in_order(library: Library, dataset: Dataset) -> None:
