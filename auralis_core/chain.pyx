@@ -39,6 +39,7 @@ from auralis_core.csrc cimport (
     aur_chain_snapshot_size,
     aur_eq_band,
     aur_limiter,
+    aur_limiter_clone,
     aur_limiter_create,
     aur_limiter_destroy,
     aur_limiter_latency,
@@ -291,6 +292,7 @@ cdef class Limiter:
 
     cdef aur_limiter *_state
     cdef bint _busy
+    cdef double _sample_rate, _ceiling
     cdef readonly int channels
     #: Largest gain reduction of the last `process` call, dB ≥ 0.
     cdef readonly double gain_reduction_db
@@ -303,6 +305,7 @@ cdef class Limiter:
         if status != AUR_OK:
             raise MemoryError
         self.channels = channels
+        self._sample_rate, self._ceiling = sample_rate, ceiling
 
     def __dealloc__(self):
         aur_limiter_destroy(self._state)
@@ -334,6 +337,18 @@ cdef class Limiter:
             self._busy = False
         self.gain_reduction_db = -20.0 * np.log10(max(least, 1e-6)) if least < 1.0 else 0.0
         return y
+
+    def clone(self):
+        """A second limiter that continues exactly as this one would."""
+        cdef Limiter other = Limiter(self._sample_rate, self.channels, self._ceiling)
+        cdef aur_limiter *state
+        if self._busy:
+            raise RuntimeError("this Limiter is already processing in another thread")
+        if aur_limiter_clone(self._state, &state) != AUR_OK:
+            raise MemoryError
+        aur_limiter_destroy(other._state)
+        other._state = state
+        return other
 
     def reset(self):
         """Forget everything heard."""

@@ -194,6 +194,16 @@ def test_chunking_changes_no_bit():
         assert run(x, sizes=sizes).tobytes() == whole
 
 
+def test_clone_goes_on_as_the_original_would():
+    x = bass_and_bursts()
+    limiter = ac.Limiter(SR, 2)
+    limiter.process(np.ascontiguousarray(x[:, :12345]))
+    other = limiter.clone()
+    rest = np.ascontiguousarray(x[:, 12345:])
+    limiter.process(np.zeros((2, 999), np.float32))  # is nothing to the other
+    np.testing.assert_array_equal(other.process(rest), run(x)[:, 12345 - limiter.latency : -limiter.latency])
+
+
 def test_reset_forgets():
     x = bass_and_bursts() * np.float32(2)
     limiter = ac.Limiter(SR, 2)
