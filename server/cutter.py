@@ -12,8 +12,8 @@ from auralis_core import crossfade
 
 from . import binary
 from .binary import Frame
-from .part import Part
-from .programme import PartError, Programme
+from .part import Part, PartError
+from .programme import Programme
 
 FIRST_CHUNKS, FIRST_CHUNK, CHUNK = 4, 512, 2048
 BATCH_BYTES = 64 * 1024  # most audio made per visit to a worker thread

@@ -6,6 +6,7 @@ programme.py's; samples are the Renderer's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from auralis_core import (
     AudioReadError,
+    AuralisError,
     ChunkRecord,
     Fingerprint,
     MasteringPlan,
@@ -35,6 +37,7 @@ MARK_S = 1.0  # between two saved states, as long as there are few
 MOST_MARKS = 12  # of 18 kB each; then every other one is given up
 
 Samples = NDArray[np.float32]
+NOTHING: Samples = np.zeros((1, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,14 @@ class Switch:
     treatment: Treatment
     generation: int
     crossfade: int
+
+
+class PartError(Exception):
+    """A part cannot go on because of its file."""
+
+    def __init__(self, part: Part, cause: AuralisError) -> None:
+        super().__init__(f"track {part.track.id}: {cause}")
+        self.part, self.cause = part, cause
 
 
 class Part:
@@ -115,6 +126,7 @@ class Part:
         self._shape = shape
         self._history: list[Switch] = []
         self._marks: list[tuple[RendererState, int]] = []  # with the switches already in the state
+        self._ahead = NOTHING  # rendered, and not yet read
         self._renderer: Renderer | None = None
         self._reader: AudioReader | None = None
         self.prepare(choose(settings, fp))
@@ -133,7 +145,8 @@ class Part:
     @property
     def position(self) -> int:
         """The track's next frame."""
-        return self._rendering.position
+        ahead: int = self._ahead.shape[1]
+        return self._rendering.position - ahead
 
     @property
     def is_open(self) -> bool:
@@ -147,7 +160,7 @@ class Part:
 
     @property
     def record(self) -> ChunkRecord:
-        """Measurements of the last `read`."""
+        """Measurements of what was rendered last."""
         return self._rendering.record
 
     @property
@@ -179,22 +192,29 @@ class Part:
         self._rendering.seek(frame)
         self._begin(Switch(frame, newest.treatment, newest.generation, 0))
 
-    def rewind(self, frame: int) -> None:
-        """Go back to `frame`, not before `earliest`, sounding as it did then, bit for bit."""
-        frame -= self.start
-        while len(self._marks) > 1 and self._marks[-1][0].position > frame:
+    def rewind(self, frame: int, since: int | None = None) -> Samples:
+        """Go back to `frame`, sounding as it did then, bit for bit; what sounded from `since` up to it.
+
+        Neither frame may lie before `earliest`.
+        """
+        frame, first = frame - self.start, (frame if since is None else since) - self.start
+        while len(self._marks) > 1 and self._marks[-1][0].position > first:
             self._marks.pop()
-        renderer = self._rendering
+        renderer, self._ahead = self._rendering, NOTHING
         state, done = self._marks[-1]
         renderer.restore(state)
         self._history[done:] = [s for s in self._history[done:] if s.at <= frame]
+        passed: list[Samples] = []
         for switch in self._history[done:]:
-            self._pass(switch.at)
+            passed += self._pass(switch.at, first)
             renderer.set_plan(switch.treatment.plan, crossfade=switch.crossfade)
-        self._pass(frame)
+        passed += self._pass(frame, first)
+        return np.concatenate([np.zeros((self.channels, 0), np.float32), *passed], axis=1)
 
     def switch(self, treatment: Treatment, generation: int, crossfade: int) -> None:
         """Play by another plan from the current frame on."""
+        if self._ahead.shape[1]:  # by the plan before
+            self.rewind(self.start + self.position)
         self._rendering.set_plan(treatment.plan, crossfade=crossfade)
         self._history.append(Switch(self.position, treatment, generation, crossfade))
 
@@ -206,14 +226,24 @@ class Part:
         AudioReadError
             The file ends before it promised to.
         """
-        renderer = self._rendering
-        self._prepared = None
-        if renderer.position >= self._marks[-1][0].position + round(MARK_S * self.sample_rate):
-            self._mark()
-        x = renderer.read(frames)
+        x = self.peek(frames)
         if x.shape[1] != frames:
             raise AudioReadError(f"{frames} frames expected, got {x.shape[1]}", self.path)
+        rest = self._ahead[:, frames:]
+        self._ahead = rest.copy() if rest.shape[1] else NOTHING
         return x
+
+    def peek(self, frames: int) -> Samples:
+        """The next `frames`, left to be read; fewer at the end of the track."""
+        renderer, held = self._rendering, self._ahead.shape[1]
+        self._prepared = None
+        missing = min(frames, self.frames - self.position) - held
+        if missing > 0:
+            if renderer.position >= self._marks[-1][0].position + round(MARK_S * self.sample_rate):
+                self._mark()
+            x = renderer.read(missing)
+            self._ahead = np.concatenate((self._ahead, x), axis=1) if held else x
+        return np.ascontiguousarray(self._ahead[:, :frames])
 
     def excerpt(self, frame: int, frames: int) -> Samples:
         """Some of the track as it is in the file; the place of the part is untouched."""
@@ -232,6 +262,7 @@ class Part:
         if self._reader is not None:
             self._reader.close()
         self._reader = self._renderer = self._prepared = None
+        self._ahead = NOTHING
         self._marks.clear()
 
     @property
@@ -248,6 +279,7 @@ class Part:
 
     def _begin(self, switch: Switch) -> None:
         self._prepared = None
+        self._ahead = NOTHING
         self._history = [switch]
         self._marks.clear()
         self._mark()
@@ -257,9 +289,13 @@ class Part:
             del self._marks[1::2]
         self._marks.append((self._rendering.save(), len(self._history)))
 
-    def _pass(self, frame: int) -> None:
-        """Play up to `frame`, unheard."""
+    def _pass(self, frame: int, first: int) -> Iterator[Samples]:
+        """Play up to `frame`; what is from `first` on."""
         renderer = self._rendering
-        while renderer.position < frame:
-            if not renderer.read(min(frame - renderer.position, binary.MAX_CHUNK_FRAMES)).shape[1]:
+        while (at := renderer.position) < frame:
+            end = frame if at >= first else min(first, frame)
+            x = renderer.read(min(end - at, binary.MAX_CHUNK_FRAMES))
+            if not x.shape[1]:
                 raise AudioReadError("the file became shorter", self.path)
+            if at >= first:
+                yield x

@@ -22,8 +22,7 @@ from .inquiry import Inquiry
 from .line import Line, Terms
 from .outbox import Reply
 from .pacing import Pacer
-from .part import Part, Settings
-from .programme import PartError
+from .part import Part, PartError, Settings
 from .refusal import ERRORS, ProtocolError
 from .studio import Studio
 from .threads import in_thread

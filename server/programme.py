@@ -9,24 +9,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
-from auralis_core import AuralisError, Fingerprint, crossfade
+from auralis_core import AuralisError, Fingerprint
 from auralis_core.crossfade import correlation
 
-from .part import Part, Settings, Switch, choose
+from .part import Part, PartError, Samples, Settings, Switch, choose
+from .seam import Seam, tail
 
 LISTENED_S = 2.0  # of the middle of a crossfade, to tell how alike the two tracks are
 MOST_PARTS = 64  # remembered behind the one that is being sent
-
-
-class PartError(Exception):
-    """A part cannot go on because of its file."""
-
-    def __init__(self, part: Part, cause: AuralisError) -> None:
-        super().__init__(f"track {part.track.id}: {cause}")
-        self.part, self.cause = part, cause
 
 
 class Programme:
@@ -54,6 +44,7 @@ class Programme:
         self.generation = -1  # the first to enter is 0
         self.withheld = 0  # frames at the end that wait for the next part to fade with
         self.sample_rate, self.channels = first.sample_rate, first.channels
+        self._seam: Seam | None = None  # the crossfade the current part began with
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,7 +94,7 @@ class Programme:
         before = self._before(self.current)
         if frame <= self.current.start and before is not None and before.is_open:
             # Not into the crossfade it began with: the file before it is closed.
-            return max(before.earliest, before.start + before.overlap)
+            return max(before.earliest, before.start + before.overlap + tail(before))
         return frame
 
     def at(self, position: int) -> Part:
@@ -118,18 +109,19 @@ class Programme:
     def append(self, part: Part, fade: int) -> None:
         """Place a part at the end, faded over `fade` frames as far as there is room."""
         last = self.parts[-1]
-        room = min(last.end - max(self.position, last.start + last.frames // 2), part.frames // 2)
+        begun = last.start + max(last.frames // 2, last.overlap + tail(last))
+        room = min(last.end - max(self.position, begun), part.frames // 2)
         part.overlap = max(0, min(fade, room))
         part.start = last.end - part.overlap
         if part.overlap:
             n = min(part.overlap, round(LISTENED_S * self.sample_rate))
             at = (part.overlap - n) // 2
             try:
-                tail = last.excerpt(last.frames - part.overlap + at, n)
+                ending = last.excerpt(last.frames - part.overlap + at, n)
             except AuralisError:  # said when it is reached; there is nothing to fade from
                 part.overlap, part.start = 0, last.end
             else:
-                part.correlation = correlation(tail, part.excerpt(at, n))
+                part.correlation = correlation(ending, part.excerpt(at, n))
         self.parts.append(part)
 
     def enter(self, part: Part, frame: int = 0) -> Switch:
@@ -137,6 +129,8 @@ class Programme:
         self.generation += 1
         self.current, self.position = part, part.start + frame
         part.enter(choose(self.settings, part.fp), self.generation, frame)
+        before = self._before(part)
+        self._seam = Seam(before, part) if before is not None and frame < part.overlap else None
         self._prune()
         return part.newest
 
@@ -146,7 +140,7 @@ class Programme:
         for former in self.parts[:i]:
             former.close()
         del self.parts[:i]
-        part.overlap = 0
+        part.overlap, self._seam = 0, None
         if part is self.current:
             self.position = part.start + frame
             part.seek(frame)
@@ -159,16 +153,18 @@ class Programme:
         if frame < part.start:
             before = self._before(part)
             assert before is not None
-            part = before
+            part, self._seam = before, None
         self.current, self.position = part, frame
-        part.rewind(frame)
-        before = self._before(part)
-        if before is not None and frame < part.start + part.overlap:
-            before.rewind(frame)
+        if (seam := self._at_seam) is not None:
+            seam.rewind(frame - part.start)
+        else:
+            part.rewind(frame)
 
     def switch(self, crossfade: int, settings: Settings | None = None) -> Switch:
         """Play by other settings, or what a new fingerprint makes of them, from the position on."""
         self.generation += 1
+        if (seam := self._at_seam) is not None:
+            seam.rewind(self.position - self.current.start)
         before = self._before(self.current)
         sounding = [self.current]
         if settings is not None:
@@ -195,7 +191,10 @@ class Programme:
     def drop(self, part: Part) -> None:
         """Take out a part that failed; what follows it moves up, without a fade."""
         i = self.parts.index(part)
-        if part is self.current and not (i and self.is_fading):
+        is_fading = self.is_fading
+        if (seam := self._seam) is not None and part in (seam.before, seam.after):
+            seam.after.overlap, self._seam = 0, None  # whichever is left goes on alone
+        if part is self.current and not (i and is_fading):
             part.frames = self.position - part.start  # it ends here
         else:
             part.close()
@@ -206,7 +205,7 @@ class Programme:
         for former, later in pairwise(self.parts[i:]):
             later.start, later.overlap = former.end, 0
 
-    def read(self, frames: int) -> NDArray[np.float32]:
+    def read(self, frames: int) -> Samples:
         """The next frames, not beyond `boundary`.
 
         Raises
@@ -214,17 +213,11 @@ class Programme:
         PartError
             The file of a part is not what it was; the position has not changed.
         """
-        part, at = self.current, self.position
-        y = _read(part, frames)
-        before = self._before(part)
-        if before is not None and self.is_fading:
-            try:
-                tail = _read(before, frames)
-            except PartError:
-                part.overlap = 0  # what is left of it is missing; the new track goes on alone
-                part.rewind(at)
-                raise
-            y = crossfade(tail, y, "correlation", at - part.start, part.overlap, part.correlation)
+        part, seam = self.current, self._at_seam
+        try:
+            y = part.read(frames) if seam is None else seam.read(frames)
+        except AuralisError as e:
+            raise PartError(part, e) from e
         self.position += frames
         return y
 
@@ -232,6 +225,12 @@ class Programme:
         """Close every file."""
         for part in self.parts:
             part.close()
+
+    @property
+    def _at_seam(self) -> Seam | None:
+        """The crossfade that is heard at the position."""
+        seam = self._seam
+        return seam if seam is not None and self.position < self.current.start + seam.end else None
 
     def _before(self, part: Part) -> Part | None:
         i = self.parts.index(part)
@@ -243,10 +242,3 @@ class Programme:
         for former in self.parts[: max(0, i - 1)]:
             former.close()
         del self.parts[: max(0, i - MOST_PARTS)]
-
-
-def _read(part: Part, frames: int) -> NDArray[np.float32]:
-    try:
-        return part.read(frames)
-    except AuralisError as e:
-        raise PartError(part, e) from e

@@ -22,9 +22,9 @@ from .events import Error, Ok
 from .line import Line, Terms
 from .orders import Order, Orders
 from .outbox import Reply
-from .part import Settings
+from .part import PartError, Settings
 from .playback import Playback, frame_at
-from .programme import PartError, Programme
+from .programme import Programme
 from .refusal import ERRORS, ProtocolError
 from .studio import Studio
 from .threads import in_thread

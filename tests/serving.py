@@ -18,7 +18,7 @@ from auralis_server.config import ServerConfig
 from auralis_server.events import AudioStreamEnd, Event
 from numpy.typing import NDArray
 
-from auralis_core import Fingerprint, fingerprint
+from auralis_core import Fingerprint, Limiter, crossfade, fingerprint
 from auralis_core.audio import AudioReader
 from auralis_core.dataset import Dataset, Track, TrackSource
 
@@ -44,6 +44,21 @@ def music(seconds: float, seed: int = 0, rate: int = RATE, channels: int = 2) ->
     ]
     # 16 bits, so that lossless files give back exactly these samples.
     return (np.round(np.array(x) * 32767) / 32768).astype(np.float32)
+
+
+def limited(
+    mixed: NDArray[np.float32], fade: int, tail: int, ceiling: float, start: int = 0, rate: int = RATE
+) -> NDArray[np.float32]:
+    """A crossfade as it sounds from its frame `start` on; `mixed` is the sum and what follows it."""
+    limiter = Limiter(rate, mixed.shape[0], ceiling)
+    end, late = fade + tail - start, limiter.latency
+    padded = np.pad(mixed[:, : end + late], ((0, 0), (0, max(0, end + late - mixed.shape[1]))))
+    y = np.ascontiguousarray(limiter.process(padded)[:, late:])
+    raw, over = np.ascontiguousarray(mixed[:, :end]), max(0, fade - start)
+    y = crossfade(raw, y, "equal_gain", start, round(0.010 * rate))
+    a, b = np.ascontiguousarray(y[:, over:]), np.ascontiguousarray(raw[:, over:])
+    y[:, over:] = crossfade(a, b, "equal_gain", max(0, start - fade), tail)
+    return y
 
 
 @dataclass

@@ -44,7 +44,7 @@ from auralis_server.events import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from serving import RATE, Library, music
+from serving import RATE, Library, limited, music
 
 import auralis_core as ac
 from auralis_core.audio import AudioReader
@@ -56,6 +56,7 @@ EXAMPLES = int(os.environ.get("AURALIS_EXAMPLES", "20"))
 PRESETS = ["adaptive", "warm", "bright", "punchy"]
 RISE = round(0.010 * RATE)
 LISTENED = 2 * RATE
+MOST = 4096  # frames of one binary frame
 
 
 class Shelf:
@@ -89,6 +90,8 @@ class Voice:
     entered: int
     changes: list[tuple[int, int, ac.MasteringPlan, int]] = field(default_factory=list)  # at, generation, …
     renderer: ac.Renderer | None = None
+    ceiling: float = 0.0  # of the crossfade it begins with
+    seam: tuple[object, np.ndarray] | None = None  # that crossfade, and what it was made by
 
     @property
     def generation(self) -> int:
@@ -166,6 +169,9 @@ class Auditor:
         at = event.at_frame - voice.start
         if not voice.changes:
             voice.changes.append((voice.entered, event.generation, plan, 0))
+            former = self.former(voice)
+            if former is not None:
+                voice.ceiling = max(plan.ceiling or 0.0, former.changes[-1][2].ceiling or 0.0)
             return
         if self.next is None:
             self.seek(event.at_frame)
@@ -206,13 +212,17 @@ class Auditor:
         self.jumped = False
         self.risen_from = position if position > voice.start else None
 
+    def former(self, voice: Voice) -> Voice | None:
+        """The voice before this one."""
+        i = self.voices.index(voice)
+        return self.voices[i - 1] if i else None
+
     def before(self, voice: Voice, position: int) -> Voice | None:
         """The voice that still sounds beside this one."""
-        i = self.voices.index(voice)
-        if i == 0:
+        former = self.former(voice)
+        if former is None or position >= former.start + self.frames(former):
             return None
-        former = self.voices[i - 1]
-        return former if position < former.start + self.frames(former) else None
+        return former
 
     def frames(self, voice: Voice) -> int:
         if self.shape != (RATE, 2):
@@ -238,6 +248,47 @@ class Auditor:
         assert voice.renderer.position == at
         return voice.renderer.read(frames)
 
+    def whole(self, voice: Voice, frames: int) -> np.ndarray:
+        """A voice from where it was entered, with all its changes."""
+        first, _, plan, _ = voice.changes[0]
+        r, pieces = self.shelf.renderer(voice.track, plan), []
+        r.seek(first)
+        for at, _, later, crossfade in voice.changes[1:]:
+            pieces.append(r.read(at - r.position))
+            r.set_plan(later, crossfade=crossfade)
+        pieces.append(r.read(max(0, first + frames - r.position)))
+        return np.concatenate(pieces, axis=1)
+
+    def seam(self, voice: Voice) -> np.ndarray | None:
+        """The crossfade a voice began with, from where it was entered, and `MOST` frames more."""
+        former = self.former(voice)
+        if former is None:
+            return None
+        fade = former.start + self.frames(former) - voice.start
+        if voice.entered >= fade:
+            return None
+        voice.renderer = former.renderer = None  # to be made anew behind it
+        made_by = (tuple(voice.changes), tuple(former.changes))
+        if voice.seam is None or voice.seam[0] != made_by:
+            rate, start = self.shape[0], voice.entered
+            tail = min(round(0.25 * rate), self.frames(voice) - fade)
+            y = self.whole(voice, fade + tail - start + 3 * MOST)
+            skipped = voice.start + start - former.start - former.entered
+            x = self.whole(former, skipped + fade - start)[:, skipped:][:, : fade - start]
+            n = min(fade, LISTENED)
+            middle = (fade - n) // 2
+            r = correlation(
+                self.shelf.dry(former.track, self.frames(former) - fade + middle, n),
+                self.shelf.dry(voice.track, middle, n),
+            )
+            x = np.pad(x, ((0, 0), (0, y.shape[1] - x.shape[1])))
+            mixed = ac.crossfade(x, y, "correlation", start, fade, r)
+            end = fade + tail - start
+            made = limited(mixed, fade, tail, voice.ceiling, start, rate)
+            rest = np.pad(mixed[:, end:], ((0, 0), (0, MOST)))[:, :MOST]
+            voice.seam = made_by, np.concatenate([made, rest], axis=1)
+        return voice.seam[1]
+
     def audio(self, frame: Any, samples: np.ndarray) -> None:
         if self.jumped or (self.next is None and self.voices):
             self.seek(frame.position)
@@ -245,18 +296,12 @@ class Auditor:
         self.next = frame.position + frame.frames
         voice = self.voices[-1]
         assert frame.generation == voice.generation
-        expected = self.render(voice, frame.position, frame.frames)
-        before = self.before(voice, frame.position)
-        if before is not None:
-            overlap = before.start + self.frames(before) - voice.start
-            n = min(overlap, LISTENED)
-            middle = (overlap - n) // 2
-            r = correlation(
-                self.shelf.dry(before.track, self.frames(before) - overlap + middle, n),
-                self.shelf.dry(voice.track, middle, n),
-            )
-            tail = self.render(before, frame.position, frame.frames)
-            expected = ac.crossfade(tail, expected, "correlation", frame.position - voice.start, overlap, r)
+        at = frame.position - voice.start - voice.entered
+        seam = self.seam(voice)
+        if seam is not None and at < seam.shape[1] - MOST:
+            expected = seam[:, at : at + frame.frames]
+        else:
+            expected = self.render(voice, frame.position, frame.frames)
         if self.risen_from is not None and frame.position - self.risen_from < RISE:
             silence = np.zeros_like(expected)
             expected = ac.crossfade(silence, expected, "equal_gain", frame.position - self.risen_from, RISE)

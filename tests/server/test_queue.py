@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,8 @@ from auralis_server.sources import Sources
 from auralis_server.studio import Studio
 from auralis_server.upcoming import Upcoming
 from numpy.testing import assert_array_equal
-from serving import EAGER, RATE, Heard, Library, connected, hear, is_frame, music
+from reference.limiter import true_peak_dbtp
+from serving import EAGER, RATE, Heard, Library, connected, hear, is_frame, limited, music
 
 import auralis_core as ac
 from auralis_core.audio import AudioReader
@@ -38,6 +40,7 @@ from auralis_core.fit import Fitted
 
 SLOW = Hello(lead_ms=200, max_buffer_ms=400)
 FADE = round(0.010 * RATE)
+TAIL = round(0.25 * RATE)  # after a crossfade, until the track that goes on is untouched
 
 
 def open_files() -> list[str]:
@@ -118,6 +121,98 @@ async def test_crossfade_overlaps_two_tracks_by_the_correlation_law(library: Lib
     for frame, _ in heard.frames:
         inside = second.at_frame <= frame.position < tracks[0].frames
         assert bool(frame.flags & binary.TRACK_CROSSFADE) == inside
+
+
+def loud(seconds: float, seed: int) -> np.ndarray:
+    """A chord that never rests, in 16 bits and within full scale: two of these come to 3 dB over one."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    rng = np.random.default_rng(seed)
+    x = sum(np.sin(2 * np.pi * f * t + p) for f, p in zip(rng.uniform(90, 900, 5), range(5), strict=True))
+    x = 0.95 * np.tanh(np.stack([x, np.roll(x, 31)]))
+    return (np.round(x * 32767) / 32768).astype(np.float32)
+
+
+@pytest.mark.parametrize("enhanced", [True, False])
+async def test_crossfade_keeps_to_the_ceiling_and_touches_nothing_else(
+    library: Library, enhanced: bool
+) -> None:
+    xs = [loud(3, 0), loud(3, 1)]
+    tracks = [library.add(f"{i}.flac", x) for i, x in enumerate(xs)]
+    plans = [ac.plan(library.measure(t), "punchy") if enhanced else ac.bypass_plan() for t in tracks]
+    top = -1.0 if enhanced else 0.0
+    assert all(plan.ceiling == (top if enhanced else None) for plan in plans)
+    async with connected(library) as client:
+        play = PlayEnhanced if enhanced else PlayNormal
+        await client.request(play(track_id=tracks[0].id, preset="punchy"))
+        await client.request(rest(tracks[1], crossfade_seconds=1))
+        heard = await hear(client)
+    a, b = (ac.render_array(x, RATE, plan) for x, plan in zip(xs, plans, strict=True))
+    dry = correlation(np.ascontiguousarray(xs[0][:, -RATE:]), np.ascontiguousarray(xs[1][:, :RATE]))
+    raw = ac.crossfade(
+        np.ascontiguousarray(a[:, -RATE:]), np.ascontiguousarray(b[:, :RATE]), "correlation", r=dry
+    )
+    got, seam = heard.samples, slice(2 * RATE, 3 * RATE + TAIL)
+    assert 20 * np.log10(np.abs(raw).max()) > top + 1.0  # there is something to do
+    # 16 times oversampled, without any tolerance; the ends rise and fall, or cutting there would ring.
+    part = got[:, RATE : 4 * RATE]
+    gate = np.minimum(1, np.minimum(np.arange(3 * RATE), np.arange(3 * RATE)[::-1]) / RATE)
+    assert true_peak_dbtp(part * gate) <= top
+    assert_array_equal(got[:, : seam.start], a[:, :-RATE])
+    assert_array_equal(got[:, seam.stop :], b[:, RATE + TAIL :])
+    assert_array_equal(got[:, seam], limited(np.concatenate([raw, b[:, RATE:]], axis=1), RATE, TAIL, top))
+
+
+async def test_crossfade_that_is_not_over_is_the_mixture_bit_for_bit(library: Library) -> None:
+    xs = [0.4 * loud(3, 0), 0.4 * loud(3, 1)]
+    tracks = [library.add(f"{i}.flac", x.astype(np.float32)) for i, x in enumerate(xs)]
+    async with connected(library) as client:
+        await client.request(PlayNormal(track_id=tracks[0].id))
+        await client.request(rest(tracks[1], crossfade_seconds=1))
+        heard = await hear(client)
+    with AudioReader(tracks[0].path) as one, AudioReader(tracks[1].path) as two:
+        a, b = one.read(one.frames), two.read(two.frames)
+    raw = ac.crossfade(np.ascontiguousarray(a[:, -RATE:]), np.ascontiguousarray(b[:, :RATE]), "correlation")
+    assert_array_equal(heard.samples, np.concatenate([a[:, :-RATE], raw, b[:, RATE:]], axis=1))
+
+
+def test_seam_is_the_same_bits_however_it_is_read_rewound_and_switched(library: Library) -> None:
+    tracks = [library.add(f"{i}.flac", loud(8, i)) for i in range(2)]
+    fps = [library.measure(t) for t in tracks]
+    first, second = Settings("adaptive", 1.0, False), Settings("bright", 1.0, False)
+    fade, switch = 3 * RATE, 6 * RATE + 4321  # a second into the fade, and more than one mark
+
+    def programme() -> Programme:
+        parts = [Part(t, Path(t.path), fp, first) for t, fp in zip(tracks, fps, strict=True)]
+        p = Programme(parts[0], first)
+        p.enter(parts[0])
+        p.append(parts[1], fade)
+        return p
+
+    def play(p: Programme, stop: int, size: Callable[[], int]) -> np.ndarray:
+        pieces = []
+        while p.position < stop:
+            if p.due is not None:
+                p.enter(p.due)
+            pieces.append(p.read(min(size(), stop - p.position, p.boundary - p.position)))
+        return np.concatenate(pieces, axis=1)
+
+    rng = np.random.default_rng(3)
+    with closing(programme()) as p:
+        begun = play(p, switch, lambda: 4096)
+        p.switch(2048, second)
+        end = p.end
+        whole = np.concatenate([begun, play(p, end, lambda: 4096)], axis=1)
+        assert np.abs(whole).max() > 0.5
+        for target in (end - RATE, 8 * RATE + 99, switch + 1500, switch + 1, switch):
+            p.rewind(target)  # behind the tail, in it, in the switch, at it
+            assert_array_equal(play(p, end, lambda: int(rng.integers(1, 5000))), whole[:, target:])
+        p.rewind(switch - 1)  # before it: it has not happened
+        p.switch(2048, first)
+        again = play(p, end, lambda: 4096)
+    with closing(programme()) as p:
+        straight = play(p, end, lambda: int(rng.integers(1, 5000)))
+        assert_array_equal(straight[:, :switch], whole[:, :switch])
+        assert_array_equal(straight[:, switch - 1 :], again)
 
 
 @pytest.mark.parametrize(("asked", "faded"), [(False, False), (True, True)])
@@ -308,6 +403,7 @@ async def test_set_takes_audio_back_across_a_seam_bit_for_bit(library: Library) 
     dry = correlation(np.ascontiguousarray(xs[0][:, -RATE:]), np.ascontiguousarray(xs[1][:, :RATE]))
     mixed = ac.crossfade(tail, start, "correlation", r=dry)
     expected = np.concatenate([a[:, :-RATE], mixed, b[:, RATE:]], axis=1)
+    expected[:, 2 * RATE : 3 * RATE + TAIL] = limited(expected[:, 2 * RATE :], RATE, TAIL, -1.0)
     assert_array_equal(before.samples[:, : ok.at_frame], expected[:, : ok.at_frame])
     assert_array_equal(after.samples, expected[:, ok.at_frame :])
 
@@ -398,6 +494,7 @@ async def test_set_within_a_crossfade_changes_both_tracks(library: Library) -> N
     dry = correlation(np.ascontiguousarray(xs[0][:, -n:]), np.ascontiguousarray(xs[1][:, :n]))
     mixed = ac.crossfade(tail, head, "correlation", r=dry)
     expected = np.concatenate([ys[0][:, :start], mixed, ys[1][:, n:]], axis=1)
+    expected[:, start : start + n + TAIL] = limited(expected[:, start:], n, TAIL, -1.0)
     assert_array_equal(after.samples, expected[:, ok.at_frame :])
 
 
