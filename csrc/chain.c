@@ -65,10 +65,15 @@ static size_t bytes(unsigned channels, size_t hold) {
 }
 
 /* Where the curve takes the level that peaks were cut off at, and what counts as being there. */
-static aur_declip_params clipped_under(const aur_curve *curve, const aur_chain_params *p) {
+static aur_declip_params clipped_under(const aur_curve *curve, const aur_chain_params *p, size_t latency) {
     float at[2] = {(float)p->clip, (float)(p->clip * (1.0 - AUR_DECLIP_TOLERANCE))};
     aur_curve_apply(curve, at, 2);
-    return (aur_declip_params){.level = at[0], .low = fminf(at[0], at[1]), .rise = p->clip_rise};
+    return (aur_declip_params){
+        .level = at[0],
+        .low = fminf(at[0], at[1]),
+        .rise = p->clip_rise,
+        .longest = aur_declip_longest_in(latency),
+    };
 }
 
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
@@ -76,13 +81,14 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
     const int curved = params->depth != 0.0 || params->curve != NULL, restores = params->fill != 0.0;
     const int declips = params->clip != 0.0;
-    const size_t declip = aur_declip_latency_at(sample_rate), restore = aur_restore_latency_at(sample_rate);
-    const size_t limit = aur_limiter_latency_at(sample_rate);
-    const size_t hold = (declips ? 0 : declip) + (restores ? 0 : restore) + (params->limit ? 0 : limit);
+    /* Without a fill, clipped runs may be as long as what waits for it gives time to. */
+    const size_t fill = aur_restore_latency_at(sample_rate), limit = aur_limiter_latency_at(sample_rate);
+    const size_t declip = aur_declip_latency_at(sample_rate) + (restores ? 0 : fill);
+    const size_t hold = (declips ? 0 : declip) + (params->limit ? 0 : limit);
     aur_chain *s = calloc(1, bytes(channels, hold));
     if (!s) return AUR_ENOMEM;
     s->channels = channels;
-    s->latency = declip + restore + limit;
+    s->latency = declip + (restores ? fill : 0) + limit;
     s->hold = hold;
     s->delay = (float *)(s + 1);
     s->least_gain = 1.0f;
@@ -103,7 +109,7 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
     aur_status status =
         aur_curve_init(&(aur_curve_params){params->depth, params->top, params->curve}, &s->curve);
     if (status == AUR_OK && declips) {
-        const aur_declip_params tool = clipped_under(&s->curve, params);
+        const aur_declip_params tool = clipped_under(&s->curve, params, declip);
         status = aur_declip_create(&tool, sample_rate, channels, &s->declip);
     }
     if (status == AUR_OK && restores)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 enum { BLOCK = 256, SIDE = 2 }; /* SIDE: samples on either side of a run that its cubic goes through */
-static const double LONGEST_S = 88.0 / 44100.0;
+static const double LONGEST_S = 88.0 / 44100.0; /* of what a chain keeps for declipping alone */
 
 /* Fitted to hard clips by 3 to 13 dB of real and synthesised music: shares of the two guesses, bound of the
  * first, height of the second for the shortest run, more for long ones, and the length of half of that. */
@@ -18,12 +18,12 @@ struct aur_declip {
     float *held;                  /* channels x stride(), at the end of this allocation */
 };
 
-static size_t longest_run(double sample_rate) {
-    return (size_t)(LONGEST_S * sample_rate + 0.5);
+size_t aur_declip_latency_at(double sample_rate) {
+    return (size_t)(LONGEST_S * sample_rate + 0.5) + SIDE;
 }
 
-size_t aur_declip_latency_at(double sample_rate) {
-    return longest_run(sample_rate) + SIDE;
+size_t aur_declip_longest_in(size_t latency) {
+    return latency - SIDE;
 }
 
 /* Two frames already put out are kept too: they are the near side of a run that begins at once. */
@@ -41,8 +41,8 @@ aur_status aur_declip_create(const aur_declip_params *p, double sample_rate, uns
     if (!(p->rise >= 0.0 && p->rise <= 1.0)) return AUR_EINVAL;
     if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
-    aur_declip shape = {.channels = channels, .longest = longest_run(sample_rate)};
-    shape.latency = aur_declip_latency_at(sample_rate);
+    if (p->longest < 1 || p->longest > 100000) return AUR_EINVAL;
+    aur_declip shape = {.channels = channels, .longest = p->longest, .latency = p->longest + SIDE};
     shape.low = (float)p->low;
     shape.level = (float)p->level;
     shape.rise = p->rise;

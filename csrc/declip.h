@@ -1,8 +1,8 @@
 /*
  * declip.h: redraws the peaks that hard clipping cut off.
  *
- * A clipped run is a stretch of at most 88 frames at 44.1 kHz (2 ms at any rate) of samples of one sign at
- * `low` or over it. What was over the level is guessed in two ways, and the redrawn run is their sum:
+ * A clipped run is a stretch of at most `longest` frames of samples of one sign at `low` or over it. What was
+ * over the level is guessed in two ways, and the redrawn run is their sum:
  *
  *   nearby   the cubic (Lagrange) through the two samples before and the two after the run, of which what
  *            lies over the level is bounded softly at 6 times `rise`, because the cubic of a long run
@@ -26,9 +26,10 @@
 typedef struct aur_declip aur_declip;
 
 typedef struct {
-    double level; /* linear, > 0: what peaks were cut off at, and where redrawn ones begin */
-    double low;   /* 0 < low <= level: from here on a sample counts as clipped */
-    double rise;  /* 0..1: mean height over the level of what was cut off, as a part of the level */
+    double level;   /* linear, > 0: what peaks were cut off at, and where redrawn ones begin */
+    double low;     /* 0 < low <= level: from here on a sample counts as clipped */
+    double rise;    /* 0..1: mean height over the level of what was cut off, as a part of the level */
+    size_t longest; /* frames, 1..100000: longer runs are left alone; the output lags by this and 2 */
 } aur_declip_params;
 
 /* sample_rate 8000..192000; channels 1..AUR_MAX_CHANNELS. */
@@ -38,8 +39,9 @@ aur_status aur_declip_clone(const aur_declip *state, aur_declip **out);
 void aur_declip_destroy(aur_declip *state);
 void aur_declip_snapshot(aur_declip *state, aur_walk *walk);
 
-/* Frames by which the output lags; depends on the sample rate alone. */
+/* The latency that a chain keeps for declipping alone: runs of 2 ms. It may have more to give. */
 size_t aur_declip_latency_at(double sample_rate);
+size_t aur_declip_longest_in(size_t latency);
 
 /* Finite samples. in and out may be the same. */
 void aur_declip_process(aur_declip *state, const float *const *in, float *const *out, size_t frames);

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from reference.declip import declip as reference_declip
+from reference.restore import box_lengths
 
 import auralis_core as ac
 from auralis_core.plan import MasteringPlan
@@ -13,6 +14,12 @@ SR = 44100
 
 def run(x, level, sample_rate=SR, rise=0.2, **tools):
     return ac.render_array(x, sample_rate, MasteringPlan("adaptive", clip=level, clip_rise=rise, **tools))
+
+
+def longest_run(sample_rate, fill=0.0):
+    """2 ms, and without a fill what the chain would wait for it."""
+    wait = 3 * (box_lengths(sample_rate)[0] - 1) // 2 + {8000: 8, 44100: 16, 192000: 64}[sample_rate]
+    return int(88.0 / 44100.0 * sample_rate + 0.5) + (0 if fill else wait)
 
 
 def clipped_music(seconds=1.0, drive=1.6, seed=1):
@@ -78,22 +85,38 @@ def test_a_curve_is_undone_before_what_was_cut_off_above_it_is_redrawn():
 def test_declip_matches_the_oracle(sample_rate):
     x = clipped_music(0.5)
     # Lagrange in double against a solved system: rounding of float32 samples.
-    expected = reference_declip(x, 0.9, sample_rate, 0.2)
+    expected = reference_declip(x, 0.9, sample_rate, 0.2, longest_run(sample_rate))
     np.testing.assert_allclose(run(x, 0.9, sample_rate), expected, atol=1e-6)
 
 
 def test_reliable_samples_and_long_runs_stay_bit_for_bit():
     x = clipped_music()
-    x[:, 20000:20089] = 0.9  # 89 frames: one too many
-    x[:, 19999] = x[:, 20089] = 0.1
+    one_too_many = slice(20000, 20000 + longest_run(SR) + 1)
+    x[:, one_too_many] = 0.9
+    x[:, one_too_many.start - 1] = x[:, one_too_many.stop] = 0.1
     y = run(x, 0.9)
     below = np.abs(x) < np.float32(0.89)
     np.testing.assert_array_equal(y[below], x[below])
-    np.testing.assert_array_equal(y[:, 20000:20089], x[:, 20000:20089])
+    np.testing.assert_array_equal(y[:, one_too_many], x[:, one_too_many])
     moved = y != x
     assert 0.02 < moved.mean() < 0.5
     assert (np.abs(y[moved]) >= np.float32(0.9)).all()
     assert np.abs(y).max() <= 0.9 * (1 + 0.2 * DECLIP_REACH)
+
+
+@pytest.mark.parametrize("fill", [0.0, 1e-6])  # one that takes its time and does nothing else
+def test_runs_are_redrawn_as_long_as_the_chain_waits_anyway(fill):
+    x = np.zeros((1, SR), np.float32)
+    longest = longest_run(SR, fill)
+    for start, n in ((10000, longest), (30000, longest + 1)):
+        x[0, start : start + n] = 0.9
+        x[0, [start - 1, start + n]] = 0.85
+    y = run(x, 0.9, fill=fill)[0]
+    middle = [y[start + longest // 2] / y[start] for start in (10000, 30000)]
+    assert middle[0] > 1.15
+    assert middle[1] < 1.05
+    chain = ac.Chain(MasteringPlan("adaptive", clip=0.9, fill=fill), SR, 1)
+    assert chain.latency == ac.Chain(ac.bypass_plan(), SR, 1).latency
 
 
 def test_channels_are_apart():

@@ -142,11 +142,12 @@ static int check_refusals(void) {
     CHECK(aur_curve_init(&(aur_curve_params){0.0, 0.0, NULL}, &bent) == AUR_EINVAL);
     CHECK(aur_curve_init(&(aur_curve_params){0.0, 1.0, steep}, &bent) == AUR_EINVAL);
     CHECK(aur_lwrp_decide(NAN, 9.0, &d) == AUR_EINVAL && d.expansion == 7.0);
-    CHECK(aur_declip_create(&(aur_declip_params){0.0, 0.0, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(&(aur_declip_params){NAN, 0.9, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(&(aur_declip_params){1.0, 1.1, 0.2}, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 1.1}, 44100.0, 2, &x) == AUR_EINVAL);
-    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 0.2}, 44100.0, 9, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){0.0, 0.0, 0.2, 9}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){NAN, 0.9, 0.2, 9}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 1.1, 0.2, 9}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 1.1, 9}, 44100.0, 2, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 0.2, 9}, 44100.0, 9, &x) == AUR_EINVAL);
+    CHECK(aur_declip_create(&(aur_declip_params){1.0, 0.9, 0.2, 0}, 44100.0, 2, &x) == AUR_EINVAL);
     aur_declip_destroy(NULL);
     aur_chain_destroy(NULL);
     aur_limiter_destroy(NULL);

@@ -3,10 +3,9 @@
 import numpy as np
 
 
-def declip(x, level, sample_rate, rise):
+def declip(x, level, sample_rate, rise, longest):
     """Time-aligned. Runs are redrawn in order, each on what the ones before it left."""
     out = x.astype(float)
-    longest = int(88.0 / 44100.0 * sample_rate + 0.5)
     for v in out:
         clipped = np.abs(v) >= np.float32(level * (1 - 1 / 4096))
         at = 0
