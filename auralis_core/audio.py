@@ -1,4 +1,4 @@
-"""Audio files in and out. The only user of soundfile, and the only place samples are interleaved.
+"""Audio files in; writing them (`writing.py`) is to be had here too.
 
 Everything leaves here as float32 C-contiguous ``(channels, frames)``, exactly as the decoder gave
 it: no resampling, no clean-up of NaN or infinities. What a sample means is decided elsewhere.
@@ -21,7 +21,6 @@ each case on a real file:
   length, but a file that ends inside a page was cut (`ogg.py`): whoever reads on to its end is told.
 - an Opus page whose stamp lies before its samples (ffmpeg writes such pages from Vorbis sources) is
   taken for damage: what follows is at an unknown frame and is not delivered.
-- its float to integer conversion is not used (`quantise.py`).
 """
 
 from __future__ import annotations
@@ -29,80 +28,46 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from .atomic import Replacement
 from .errors import AudioFormatError, AudioReadError, AuralisError
+from .formats import BLOCK, FORMATS, AudioInfo, format_for, pcm_bits, reason, subtype_for
 from .mpeg import MeasuredMpeg
 from .ogg import is_cut
-from .quantise import Quantiser
+from .writing import AudioWriter, write
+
+__all__ = [
+    "BLOCK",
+    "FORMATS",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "blocks",
+    "format_for",
+    "pcm_bits",
+    "probe",
+    "subtype_for",
+    "write",
+]
 
 MAX_CHANNELS = 8
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8000, 192000
-
-#: Most frames handed to the decoder at once: 512 KiB of stereo, so the copy stays in cache.
-BLOCK = 65536
 
 #: Frames decoded and dropped before the target of a seek in a lossy file: more than the longest
 #: Vorbis block (8192), the Opus convergence time (80 ms) and the MP3 bit reservoir (9 × 1152).
 PRE_ROLL = 16384
 
-#: File suffix to libsndfile format, for writing.
-FORMATS = {
-    ".wav": "WAV",
-    ".flac": "FLAC",
-    ".ogg": "OGG",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".mp3": "MP3",
-    ".aiff": "AIFF",
-    ".aif": "AIFF",
-    ".au": "AU",
-    ".caf": "CAF",
-    ".w64": "W64",
-    ".rf64": "RF64",
-}
-
-#: What lossy and odd subtypes become when the target format cannot hold them.
-_FALLBACK_SUBTYPES = {
-    "WAV": "PCM_24",
-    "FLAC": "PCM_24",
-    "OGG": "VORBIS",
-    "MP3": "MPEG_LAYER_III",
-}
-
-_PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _LOSSY = ("VORBIS", "OPUS", "MPEG")
 
 # A length field at or above this was written by a program that did not know the length.
 _UNKNOWN_BYTES = 0x7FFFE000
 _PROMISE = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class AudioInfo:
-    """What a file says it holds. `format` and `subtype` are libsndfile's names."""
-
-    path: str
-    frames: int
-    sample_rate: int
-    channels: int
-    format: str
-    subtype: str
-
-    @property
-    def duration(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.sample_rate
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
@@ -161,7 +126,7 @@ class AudioReader:
         try:
             return _Stream(self._mpeg or self._fd, closefd=False)
         except soundfile.LibsndfileError as e:
-            raise AudioReadError(f"cannot be decoded: {_reason(e)}", self._path) from e
+            raise AudioReadError(f"cannot be decoded: {reason(e)}", self._path) from e
 
     def _describe(self, file: _Stream) -> AudioInfo:
         if file.channels > MAX_CHANNELS:
@@ -284,7 +249,7 @@ class AudioReader:
         except soundfile.LibsndfileError as e:
             # A decoder that meets damage keeps its position. What it finds after the damage would
             # land at the wrong frame, so nothing after it is delivered.
-            self._damage = _reason(e)
+            self._damage = reason(e)
             done: int = file.tell() - before
             return max(0, min(done, len(buffer)))
 
@@ -310,7 +275,7 @@ class AudioReader:
         try:
             self._stream.seek(frame)
         except soundfile.LibsndfileError as e:
-            raise AudioReadError(f"cannot seek to frame {frame}: {_reason(e)}", self._path) from e
+            raise AudioReadError(f"cannot seek to frame {frame}: {reason(e)}", self._path) from e
 
     def close(self) -> None:
         """Release the file; closing twice is allowed."""
@@ -345,151 +310,3 @@ def blocks(path: str | PathLike[str], frames: int = BLOCK) -> Iterator[NDArray[n
     with AudioReader(path) as reader:
         while (block := reader.read(frames)).shape[1] > 0:
             yield block
-
-
-class AudioWriter:
-    """Writes one file block by block; the name appears only when the file is complete.
-
-    Used as a context manager it keeps the file on success and leaves nothing behind on an error.
-    Integer formats are quantised by rounding to nearest and clipped at full scale.
-
-    Parameters
-    ----------
-    path : path-like
-        Replaced atomically if it exists.
-    sample_rate, channels : int
-    format : str, optional
-        libsndfile's name; by default from the suffix of `path`.
-    subtype : str, optional
-        For example ``PCM_16``, ``PCM_24``, ``FLOAT``; by default the format's own default.
-    dither : bool
-        Add triangular noise of two steps peak to peak before quantising to 16 bits or fewer. For
-        processed audio only: untouched samples stay bit-identical without it. The noise is the same
-        in every run.
-    tags : mapping, optional
-        ``title``, ``artist``, ``album`` and the like, where the format has them.
-
-    Raises
-    ------
-    ValueError
-        The suffix names no format, or the format cannot hold the subtype, rate or channel count.
-    AudioReadError
-        The folder is missing or cannot be written.
-    """
-
-    def __init__(
-        self,
-        path: str | PathLike[str],
-        sample_rate: int,
-        channels: int,
-        format: str | None = None,
-        subtype: str | None = None,
-        *,
-        dither: bool = False,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.format = format or format_for(path)
-        self.subtype = subtype or soundfile.default_subtype(self.format)
-        self.channels = channels
-        if self.subtype is None or not soundfile.check_format(self.format, self.subtype):
-            raise ValueError(f"subtype {self.subtype} does not exist in {self.format}")
-        bits = pcm_bits(self.subtype)
-        self._quantise = None if bits is None else Quantiser(bits, dither and bits <= 16)
-        try:
-            self._target = Replacement(path)
-        except OSError as e:
-            raise AudioReadError(f"cannot be written: {e.strerror}", self.path) from e
-        try:
-            self._file: soundfile.SoundFile = soundfile.SoundFile(
-                self._target.fd, "w", sample_rate, channels, self.subtype, format=self.format, closefd=False
-            )
-            for name, text in (tags or {}).items():
-                setattr(self._file, name, text)
-        except (soundfile.LibsndfileError, ValueError, TypeError) as e:
-            self._target.discard()
-            raise ValueError(
-                f"{self.format} {self.subtype} cannot hold {channels} channels at {sample_rate} Hz"
-            ) from e
-        self._open = True
-
-    def write(self, x: NDArray[np.float32]) -> None:
-        """Append a block, float32 (channels, frames)."""
-        if x.ndim != 2 or x.shape[0] != self.channels:
-            raise ValueError(f"x must have shape ({self.channels}, frames), got {x.shape}")
-        for start in range(0, x.shape[1], BLOCK):
-            block = np.ascontiguousarray(x[:, start : start + BLOCK].T)
-            try:
-                self._file.write(block if self._quantise is None else self._quantise(block))
-            except soundfile.LibsndfileError as e:
-                raise AudioReadError(f"cannot be written: {_reason(e)}", self.path) from e
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            self._file.close()
-            self._target.commit()
-        except (OSError, soundfile.LibsndfileError) as e:
-            self._target.discard()
-            raise AudioReadError(f"cannot be written: {e}", self.path) from e
-
-    def discard(self) -> None:
-        """Drop everything written; the name at `path` is untouched."""
-        if not self._open:
-            return
-        self._open = False
-        self._file.close()
-        self._target.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
-
-
-def write(
-    path: str | PathLike[str], x: NDArray[np.float32], sample_rate: int, subtype: str | None = None
-) -> None:
-    """Write a whole signal, float32 (channels, frames), as :class:`AudioWriter` does."""
-    with AudioWriter(path, sample_rate, x.shape[0], subtype=subtype) as writer:
-        writer.write(x)
-
-
-def format_for(path: str | PathLike[str]) -> str:
-    """The format the suffix of `path` stands for; `ValueError` when there is none."""
-    suffix = os.path.splitext(os.fspath(path))[1].lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"the suffix {suffix!r} names no audio format; known: {', '.join(FORMATS)}")
-    return FORMATS[suffix]
-
-
-def subtype_for(path: str | PathLike[str], source: AudioInfo) -> str:
-    """The subtype that keeps the bit depth of `source` in a file called `path`, or the nearest there is."""
-    name = format_for(path)
-    if os.fspath(path).lower().endswith(".opus"):
-        return "OPUS"
-    if source.subtype.startswith("PCM_") or source.subtype in ("FLOAT", "DOUBLE"):
-        for subtype in (source.subtype, {"PCM_U8": "PCM_S8", "PCM_S8": "PCM_U8"}.get(source.subtype)):
-            if subtype and soundfile.check_format(name, subtype):
-                return subtype
-    return _FALLBACK_SUBTYPES.get(name) or str(soundfile.default_subtype(name))
-
-
-def pcm_bits(subtype: str) -> int | None:
-    """Bits of an integer subtype; None for floating point and lossy ones."""
-    return _PCM_BITS.get(subtype)
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    text = str(error.error_string).strip().rstrip(".")
-    # libsndfile's words for a file that is there but looks like nothing it knows.
-    if not text or text.startswith("File does not exist"):
-        return "not in a format known here"
-    return text

@@ -64,7 +64,9 @@ CORE = {
     "lwrp": "csrc",
     "crossfade": "csrc",
     "chain": "csrc",
-    "audio": "atomic mpeg ogg quantise",
+    "formats": "",
+    "writing": "atomic formats quantise",
+    "audio": "formats mpeg ogg writing",
     "fingerprint": "audio features",
     "sidecar": "atomic",
     "migrations": "",
@@ -160,7 +162,7 @@ CORE_SEEN_BY_SERVER = {
 
 #: A dependency with one owner: nobody else imports it.
 OWNERS = {
-    "soundfile": {"auralis_core/audio.py", "auralis_core/flac.py"},
+    "soundfile": {f"auralis_core/{name}.py" for name in ("audio", "flac", "formats", "writing")},
     "sqlite3": {
         f"auralis_core/{name}.py" for name in ("checkup", "copies", "database", "dataset", "migrations")
     },
