@@ -10,9 +10,10 @@ from os import PathLike
 from pathlib import Path
 
 from . import copies
-from .database import file_system, kind_of
 from .errors import DatasetError
+from .faults import kind_of
 from .migrations import SUMMED, checksum, refusal
+from .opening import file_system
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """One SQLite file: how it is opened, who writes, who reads, and what happens when it fails.
 
 One writer behind a lock and as many readers as there are threads asking, in this process and in
-others. The write-ahead log lets them not wait for each other; where it cannot work (network file
-systems, no shared memory) a rollback journal takes its place. A file that may not be written, or
-is held by somebody, is worked on as a copy in memory when the caller wants to survive that. Every
-departure from the normal way is in `mode`. What the tables mean is not known here.
+others. A file that may not be written, or is held by somebody, is worked on as a copy in memory when
+the caller wants to survive that. Every departure from the normal way is in `mode`. What the tables mean
+is not known here; how a file is opened where it lies is `opening.py`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import threading
@@ -25,27 +23,12 @@ from typing import Any, Literal
 
 from . import copies
 from .errors import DatasetError, DatasetFault
+from .faults import kind_of, words
+from .opening import address, connect, journaled, roll_back, try_to_write
 
 log = logging.getLogger(__name__)
 
-#: Seconds a statement waits for another process that is writing.
-BUSY_S = 5.0
-
 OnFault = Literal["raise", "restore", "survive"]
-
-_KINDS: dict[int, DatasetFault] = {
-    sqlite3.SQLITE_BUSY: "busy",
-    sqlite3.SQLITE_LOCKED: "busy",
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-    sqlite3.SQLITE_FULL: "full",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_PERM: "read-only",
-}
-# What SQLite answers where the log's shared memory cannot be had.
-_NO_LOG = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL)
-# Shared memory, and so the log, reaches only the processes of one host on these.
-_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "ncpfs", "vboxsf")
 
 # Bytes below which the next writes will not find a place.
 _ROOM = 1 << 18
@@ -142,11 +125,13 @@ class Database:
             if not (os.access(held, os.W_OK) and os.access(self.path.parent, os.W_OK)):
                 raise DatasetError("is read-only", self.path, "read-only")
             self._memory = None
-            writer = self._open_journaled()
+            writer, no_log = journaled(self.path, self._refuse)
             with ExitStack() as undo:
                 undo.callback(writer.close)
+                if no_log is not None:
+                    self._note(f"no write-ahead log here ({no_log}); readers wait for writers")
                 copies.check(writer)
-                self._try_to_write(writer)
+                try_to_write(writer)
                 for reason in self._tables.prepare(writer):
                     self._note(reason)
                 stat = os.stat(self.path)
@@ -155,59 +140,10 @@ class Database:
         if shutil.disk_usage(self.path.parent).free < _ROOM:
             self._fault = "the disk is full"
 
-    def _try_to_write(self, writer: sqlite3.Connection) -> None:
-        """A file the system lets us write but SQLite does not has a damaged header."""
-        writer.execute("PRAGMA busy_timeout = 0")
-        try:
-            (version,) = writer.execute("PRAGMA user_version").fetchone()
-            writer.execute("BEGIN IMMEDIATE")
-            writer.execute(f"PRAGMA user_version = {version}")
-            writer.execute("ROLLBACK")
-        except sqlite3.OperationalError as e:
-            _roll_back(writer)
-            if kind_of(e) == "read-only":
-                raise copies.Damaged(str(e)) from e
-            if kind_of(e) != "busy":  # somebody else writes: it can be done
-                raise
-        writer.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_S)}")
-
     def _refuse(self, connection: sqlite3.Connection) -> None:
         if kind := self._tables.refusal(connection):
             what = "not an Auralis database" if kind == "foreign" else "was written by a newer Auralis"
             raise DatasetError(what, self.path, kind)
-
-    def _open_journaled(self) -> sqlite3.Connection:
-        """The writer, with a write-ahead log if that can work here."""
-        why = file_system(self.path)
-        if why is None:
-            try:
-                with ExitStack() as undo:
-                    connection = self._connect()
-                    undo.callback(connection.close)
-                    self._refuse(connection)
-                    (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-                    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-                    if journal == "wal":
-                        connection.execute("PRAGMA synchronous = NORMAL")
-                        undo.pop_all()
-                        return connection
-                    why = "refused"
-            except sqlite3.OperationalError as e:
-                if _code(e) not in _NO_LOG:
-                    raise
-                why = str(e)
-        with ExitStack() as undo:
-            connection = self._connect()
-            undo.callback(connection.close)
-            # Alone, a log left behind is read without shared memory.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._refuse(connection)
-            connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-            connection.execute("PRAGMA locking_mode = NORMAL")
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            undo.pop_all()
-        self._note(f"no write-ahead log here ({why}); readers wait for writers")
-        return connection
 
     def _leave_damaged(self, why: str) -> None:
         """Put the file aside and begin again with a backup and what the file still holds."""
@@ -246,21 +182,13 @@ class Database:
     def _open_memory(self, fill: Callable[[str], object]) -> sqlite3.Connection:
         self._memory = f"file:/auralis-{os.getpid()}-{next(_numbers)}?vfs=memdb"
         with ExitStack() as undo:
-            writer = self._connect()
+            writer = connect(self._memory)
             undo.callback(writer.close)
             fill(self._memory)
             self._refuse(writer)
             self._tables.prepare(writer)
             undo.pop_all()
         return writer
-
-    def _connect(self, mode: str = "rwc") -> sqlite3.Connection:
-        name = self._memory or f"{self.path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(
-            name, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
 
     # Reading and writing
 
@@ -300,12 +228,12 @@ class Database:
             except sqlite3.DatabaseError as e:
                 if isinstance(e, sqlite3.OperationalError) or kind_of(e) == "damaged":
                     self._fault = str(e)
-                _roll_back(writer)
+                roll_back(writer)
                 if kind_of(e) == "damaged" and self._on_fault != "raise":
                     self._mend(generation, str(e))
                 raise
             finally:
-                _roll_back(writer)  # whatever the caller failed of; nothing is left to do after COMMIT
+                roll_back(writer)  # whatever the caller failed of; nothing is left to do after COMMIT
             self._fault = None
 
     @contextmanager
@@ -332,7 +260,7 @@ class Database:
     def _new_reader(self) -> sqlite3.Connection:
         """Under the pool's lock, and with its files open at once: none is replaced half-way through."""
         with ExitStack() as undo:
-            reader = self._connect("rw")
+            reader = connect(self._memory or address(self.path, "rw"))
             undo.callback(reader.close)
             reader.execute("PRAGMA query_only = ON")
             reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -393,7 +321,7 @@ class Database:
         except (sqlite3.Error, OSError) as e:
             if self._on_fault != "survive":
                 raise
-            why = f"the file was removed while in use and cannot be written back ({_words(e)})"
+            why = f"the file was removed while in use and cannot be written back ({words(e)})"
             self._enter_memory(why, old)
 
     @contextmanager
@@ -405,7 +333,7 @@ class Database:
         except UnicodeEncodeError as e:
             raise DatasetError("a name is not valid UTF-8", self.path) from e
         except OSError as e:
-            raise DatasetError(f"cannot be made: {_words(e)}", self.path) from e
+            raise DatasetError(f"cannot be made: {words(e)}", self.path) from e
 
     def _note(self, reason: str) -> None:
         if reason not in self._notes:
@@ -432,45 +360,3 @@ class Database:
             self._retire()
             self._closed = True
             self._writer.close()
-
-
-def file_system(path: Path, mounts: str | None = None) -> str | None:
-    """The type of the network file system `path` lies on; None for a local one, or if unknown.
-
-    Parameters
-    ----------
-    path : Path
-    mounts : str, optional
-        In the form of Linux's ``/proc/self/mounts``, by default that.
-    """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mounts").read_text(errors="surrogateescape")
-        except OSError:
-            return None
-    real, best, kind = os.path.realpath(path), "", ""
-    for line in mounts.splitlines():
-        _, point, name, *_ = line.split(" ")
-        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), point)
-        if len(point) >= len(best) and os.path.join(real, "").startswith(os.path.join(point, "")):
-            best, kind = point, name
-    return kind if kind.startswith(_NETWORK) else None
-
-
-def _roll_back(writer: sqlite3.Connection) -> None:
-    # A full disk or an I/O error has rolled back by itself, and a writer that was replaced is closed.
-    with suppress(sqlite3.Error):
-        if writer.in_transaction:
-            writer.execute("ROLLBACK")
-
-
-def _code(e: sqlite3.Error) -> int:
-    return getattr(e, "sqlite_errorcode", 0) & 0xFF
-
-
-def kind_of(e: sqlite3.Error) -> DatasetFault:
-    return _KINDS.get(_code(e), "other")
-
-
-def _words(e: BaseException) -> str:
-    return (isinstance(e, OSError) and e.strerror) or str(e)

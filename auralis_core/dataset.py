@@ -27,9 +27,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .database import BUSY_S, Database, OnFault, Tables
+from .database import Database, OnFault, Tables
 from .errors import DatasetError, FingerprintError
 from .migrations import SUMMED, checksum, migrate, refusal
+from .opening import BUSY_S
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Fingerprint
 
 Status = Literal["ready", "pending", "failed"]

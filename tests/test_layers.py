@@ -71,8 +71,10 @@ CORE = {
     "sidecar": "atomic",
     "migrations": "",
     "copies": "atomic migrations",
-    "database": "copies",
-    "dataset": "database migrations",
+    "faults": "",
+    "opening": "copies faults",
+    "database": "copies faults opening",
+    "dataset": "database migrations opening",
     "similar": "dataset",
     "tags": "",
     "library": "audio dataset fingerprint sidecar tags",
@@ -87,7 +89,7 @@ CORE = {
     "flac": "",
     "plot": "audio chain features fingerprint plan render",
     "bench": "audio features fingerprint plan render",
-    "checkup": "copies database migrations",
+    "checkup": "copies faults migrations opening",
     "doctor": "audio checkup features fingerprint library sidecar",
     "album": "audio features fit library lwrp plan sidecar tags",
     "cli": "__init__ album bench dataset doctor export fingerprint library plot similar",
@@ -164,7 +166,8 @@ CORE_SEEN_BY_SERVER = {
 OWNERS = {
     "soundfile": {f"auralis_core/{name}.py" for name in ("audio", "flac", "formats", "writing")},
     "sqlite3": {
-        f"auralis_core/{name}.py" for name in ("checkup", "copies", "database", "dataset", "migrations")
+        f"auralis_core/{name}.py"
+        for name in ("checkup", "copies", "database", "dataset", "faults", "migrations", "opening")
     },
     "msgspec": {f"server/{name}.py" for name in ("bodies", "commands", "events", "protocol")},
     "prometheus_client": {"server/metrics.py"},

@@ -21,11 +21,10 @@ from pathlib import Path
 import pytest
 from faults import EXCLUSIVELY, PAGE, fill_up, held, overwrite, public_folder, small_disk
 
-from auralis_core import DatasetError, Fingerprint
-from auralis_core import database as room
+from auralis_core import DatasetError, Fingerprint, opening
 from auralis_core.copies import KEEP, beside, verify
-from auralis_core.database import file_system
 from auralis_core.dataset import Dataset, TrackSource
+from auralis_core.opening import file_system
 
 
 def song(n: int = 0) -> TrackSource:
@@ -348,7 +347,7 @@ def test_replaced_while_in_use_goes_on_with_the_new_file(path: Path, fill, tmp_p
 
 
 def test_reading_goes_on_while_another_process_writes(path: Path, fill, monkeypatch) -> None:
-    monkeypatch.setattr(room, "BUSY_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_S", 0.05)
     stored = fill()
     with held(path, "BEGIN IMMEDIATE", "UPDATE tracks SET title = 'half'"), Dataset(path) as db:
         assert db.mode == "ok"
@@ -365,7 +364,7 @@ def test_reading_goes_on_while_another_process_writes(path: Path, fill, monkeypa
 
 
 def test_file_held_exclusively_is_survived_in_memory(path: Path, fill, monkeypatch) -> None:
-    monkeypatch.setattr(room, "BUSY_S", 0.05)
+    monkeypatch.setattr(opening, "BUSY_S", 0.05)
     stored = fill()
     with held(path, *EXCLUSIVELY):
         with pytest.raises(DatasetError, match="locked"):
@@ -432,7 +431,7 @@ def test_network_file_systems_are_known_by_their_mount() -> None:
 
 
 def test_network_file_system_gets_a_rollback_journal(path: Path, fill, monkeypatch) -> None:
-    monkeypatch.setattr(room, "_NETWORK", ("",))  # as if every file system were one
+    monkeypatch.setattr(opening, "_NETWORK", ("",))  # as if every file system were one
     stored = fill()
     with Dataset(path) as db:
         assert "no write-ahead log here" in db.mode

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from faults import as_nobody, held, public_folder
 
-from auralis_core import AudioReadError, DatasetError, Fingerprint, database, library, sidecar
+from auralis_core import AudioReadError, DatasetError, Fingerprint, library, opening, sidecar
 from auralis_core.audio import probe, write
 from auralis_core.dataset import Dataset
 from auralis_core.library import Failure, ScanReport, describe, find, scan
@@ -401,7 +401,7 @@ def test_scan_waits_for_a_busy_database_and_loses_no_file(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 0.02)
+    monkeypatch.setattr(opening, "BUSY_S", 0.02)
     db.close()
     tries = threading.Event()
 
@@ -427,7 +427,7 @@ def test_scan_waits_for_a_busy_database_and_loses_no_file(
 def test_scan_of_a_database_that_stays_busy_fails_each_file_and_keeps_its_sidecar(
     music: Path, db: Dataset, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 0.01)
+    monkeypatch.setattr(opening, "BUSY_S", 0.01)
     scan([music], db, analyse=False, measure=generator)
     db.close()
     (music / "one.wav").unlink()

@@ -22,8 +22,7 @@ from auralis_server.events import AudioStreamEnd, TrackStart
 from faults import EXCLUSIVELY, fill_up, held, overwrite, small_disk
 from serving import Library, hear, music
 
-from auralis_core import Fingerprint
-from auralis_core import database as core_database
+from auralis_core import Fingerprint, opening
 from auralis_core.copies import beside
 from auralis_core.dataset import Dataset, TrackSource
 from auralis_core.library import scan
@@ -205,7 +204,7 @@ async def test_fingerprint_damaged_in_place_is_taken_from_the_sidecar(library: L
 
 
 async def test_held_for_writing_by_another_process(library: Library, known, monkeypatch) -> None:
-    monkeypatch.setattr(core_database, "BUSY_S", 0.1)
+    monkeypatch.setattr(opening, "BUSY_S", 0.1)
     with held(library.db, "BEGIN IMMEDIATE"):
         library.write("d.flac", music(1, seed=9))
         async with serving(library) as server:
@@ -215,7 +214,7 @@ async def test_held_for_writing_by_another_process(library: Library, known, monk
 
 
 async def test_held_exclusively_by_another_process(library: Library, known, monkeypatch) -> None:
-    monkeypatch.setattr(core_database, "BUSY_S", 0.1)
+    monkeypatch.setattr(opening, "BUSY_S", 0.1)
     with held(library.db, *EXCLUSIVELY):
         async with serving(library) as server:
             await expect(server, known, "database is locked; changes are kept in memory only")
