@@ -1,4 +1,5 @@
-"""`auralis`: the core's commands. What they print is the public contract; what they do is elsewhere.
+"""`auralis`: the core's commands. What they print is the public contract; what they do is elsewhere, and
+how they end and speak is `terminal.py`'s.
 
 With ``--json`` stdout carries JSON and nothing else, one object a line. Errors are one line on
 stderr and a non-zero exit: 1 for data, 2 for wrong arguments, 130 for Ctrl-C. Engine modules are
@@ -7,12 +8,9 @@ imported inside the commands, so that help is quick.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +19,9 @@ import typer
 
 from . import __version__
 from .errors import AuralisError
+from .terminal import clock, json_line, progress
+from .terminal import error as error
+from .terminal import run as run
 
 if TYPE_CHECKING:
     from .doctor import Finding
@@ -35,9 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-# typer ≥ 0.26 carries its own click, so the base of its errors is found through a public one.
-_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 bench = typer.Typer(help="Measure what this machine can do.", rich_markup_mode=None)
 app.add_typer(bench, name="bench")
@@ -56,39 +54,6 @@ CheckedFolders = Annotated[
     typer.Argument(metavar="[DIR…]", help="Music whose sidecars to check.", readable=False),
 ]
 Database = Annotated[Path, typer.Option("--db", metavar="PATH", help="The library's SQLite file.")]
-
-
-def error(message: str) -> None:
-    """One line on stderr."""
-    print("auralis:", " ".join(message.split()), file=sys.stderr)
-
-
-def run(application: typer.Typer, arguments: list[str] | None = None) -> int:
-    """Run a command line, by default that of the process, and return its exit code.
-
-    What a user can cause ends in one line on stderr, never in a traceback.
-    """
-    logging.basicConfig(level=logging.WARNING, format="auralis: %(message)s")
-    try:
-        return int(application(arguments, standalone_mode=False) or 0)
-    except (typer.Abort, KeyboardInterrupt):
-        return 130
-    except _UsageError as e:
-        error(e.format_message())  # type: ignore[attr-defined]
-        return 2
-    except ValueError as e:
-        error(str(e))
-        return 2
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except AuralisError as e:
-        error(str(e))
-        return 1
-    except OSError as e:
-        error(f"{e.filename}: {e.strerror}" if e.filename else str(e))
-        return 1
 
 
 @app.callback(invoke_without_command=True)
@@ -119,7 +84,10 @@ def fingerprint(
             error(str(e))
             failed = True
             continue
-        print(_json(_fingerprint_object(path, measured)) if as_json else _fingerprint_text(path, measured))
+        if as_json:
+            print(json_line(_fingerprint_object(path, measured)))
+        else:
+            print(_fingerprint_text(path, measured))
     if failed:
         raise typer.Exit(1)
 
@@ -134,7 +102,7 @@ def _fingerprint_text(path: Path, measured: Measurement) -> str:
 
     fp = measured.fingerprint
     flags = f", {', '.join(fp.flags)}" if fp.flags else ""
-    head = f"{path}: {_clock(fp.duration)}, {fp.sample_rate} Hz, {fp.channels} channels{flags}"
+    head = f"{path}: {clock(fp.duration)}, {fp.sample_rate} Hz, {fp.channels} channels{flags}"
     rows = [(d.name, fp[d.name], d.unit) for d in DIMENSIONS]
     rows += [(name, fp.extras[name], unit) for name, unit in EXTRAS.items()]
     speed = fp.duration / measured.total_s
@@ -166,7 +134,7 @@ def master(
     """Master a file with the same engine that serves it."""
     from .export import export
 
-    with _progress(not as_json, "mastering") as step:
+    with progress(not as_json, "mastering") as step:
         done = export(
             *(source, target_path),
             preset=preset,
@@ -177,7 +145,7 @@ def master(
             progress=step,
         )
     if as_json:
-        print(_json(done.to_dict()))
+        print(json_line(done.to_dict()))
         return
     decision = done.plan.decision
     assert decision is not None
@@ -217,7 +185,7 @@ def plot(
     from .plot import plot as draw
 
     drawn = draw(file, image, preset, intensity, target, ceiling)
-    print(_json(drawn) if as_json else f"{drawn['image']}: {drawn['decision']['region']}")
+    print(json_line(drawn) if as_json else f"{drawn['image']}: {drawn['decision']['region']}")
 
 
 @app.command()
@@ -244,7 +212,7 @@ def take_in(
     from .dataset import Dataset
     from .library import scan as scan_folders
 
-    with Dataset(db, "restore") as dataset, _progress(not as_json, "scanning") as step:
+    with Dataset(db, "restore") as dataset, progress(not as_json, "scanning") as step:
         report = scan_folders(
             *(folders, dataset, jobs),
             progress=lambda done, total, _: step(done, total),
@@ -253,7 +221,7 @@ def take_in(
             measured_by=measured_by,
         )
     if as_json:
-        print(_json(report.to_dict()))
+        print(json_line(report.to_dict()))
         return
     for failure in report.failed:
         error(f"{failure.path}: {failure.reason}")
@@ -285,7 +253,7 @@ def backup(
             dataset.backup(output)
         counts = dataset.counts()
     if as_json:
-        print(_json({"path": str(made), "tracks": counts.tracks, "fingerprinted": counts.fingerprinted}))
+        print(json_line({"path": str(made), "tracks": counts.tracks, "fingerprinted": counts.fingerprinted}))
     else:
         print(f"{made}: {counts.tracks} tracks, {counts.fingerprinted} of them measured")
 
@@ -303,11 +271,11 @@ def album(
     found = albums(folder, failed)
     total = sum(len(one.paths) for one in found)
     done = iter(range(1, total + 1))
-    with _progress(not as_json, "measuring") as step:
+    with progress(not as_json, "measuring") as step:
         for one in found:
             reading = measure(one, failed, lambda _: step(next(done, total), total))
             if reading is not None:
-                print(_json(reading.to_dict()) if as_json else _album_text(reading.to_dict()), flush=True)
+                print(json_line(reading.to_dict()) if as_json else _album_text(reading.to_dict()), flush=True)
     for failure in failed:
         error(f"{failure.path}: {failure.reason}")
     if failed:
@@ -347,7 +315,7 @@ def similar(
         for other, distance in nearest(dataset, known.id, count):
             names = {"id": other.id, "path": other.path, "title": other.title, "artist": other.artist}
             if as_json:
-                print(_json({**names, "distance": distance}))
+                print(json_line({**names, "distance": distance}))
             else:
                 print(f"{distance:6.2f}  {' — '.join(filter(None, (other.artist, other.title)))}")
 
@@ -371,7 +339,7 @@ def take_stock(
     seen = []
     for finding in chain(examine(db or default_path(), folders or ()), others):
         seen.append(finding)
-        print(_json(finding.to_dict()) if as_json else _finding_text(finding), flush=True)
+        print(json_line(finding.to_dict()) if as_json else _finding_text(finding), flush=True)
     if worst(seen) == "fail":
         raise typer.Exit(1)
 
@@ -394,10 +362,10 @@ def bench_fingerprint(file: BenchFile = None, rounds: Rounds = 5, as_json: AsJso
 
     cost = fingerprint_cost(file, rounds)
     if as_json:
-        print(_json(cost.to_dict()))
+        print(json_line(cost.to_dict()))
         return
     print(
-        f"{cost.file or 'synthesised FLAC'}: {_clock(cost.duration)} measured in {cost.total_s:.3f} s,"
+        f"{cost.file or 'synthesised FLAC'}: {clock(cost.duration)} measured in {cost.total_s:.3f} s,"
         f" {cost.realtime_factor:.0f} × real time ({cost.simd})\n"
         f"  decoding alone {cost.decode_s:.3f} s, the whole is {cost.ratio_to_decode:.2f} × that"
     )
@@ -410,34 +378,10 @@ def bench_render(file: BenchFile = None, rounds: Rounds = 3, as_json: AsJson = F
 
     cost = render_cost(file, rounds)
     if as_json:
-        print(_json(cost.to_dict()))
+        print(json_line(cost.to_dict()))
         return
     print(
-        f"{cost.file or 'synthesised FLAC'}: {_clock(cost.duration)} mastered in {cost.render_s:.3f} s,"
+        f"{cost.file or 'synthesised FLAC'}: {clock(cost.duration)} mastered in {cost.render_s:.3f} s,"
         f" {cost.realtime_factor:.0f} × real time ({cost.simd})\n"
         f"  decoding alone {cost.decode_s:.3f} s, {cost.decode_realtime_factor:.0f} × real time"
     )
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
-
-
-@contextmanager
-def _progress(wanted: bool, what: str) -> Iterator[Callable[[float, float], None]]:
-    """A bar on stderr while the block runs, when stderr is a terminal; `step(done, total)` moves it."""
-    if not (wanted and sys.stderr.isatty()):
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -29,20 +27,15 @@ from numpy.typing import NDArray
 
 from .database import Database, OnFault, Tables
 from .errors import DatasetError, FingerprintError
-from .migrations import SUMMED, checksum, migrate, refusal
+from .migrations import SUMMED, checksum, refusal
 from .opening import BUSY_S
+from .salvage import TRACK, VALID, prepare, salvage
 from .schema import DIMENSIONS, FINGERPRINT_VERSION, Fingerprint
 
 Status = Literal["ready", "pending", "failed"]
 
 _NAMES = ", ".join(d.name for d in DIMENSIONS)
 _SUMMED = ", ".join(f"f.{column}" for column in SUMMED.split(", "))
-_TRACK = "id, path, title, artist, album, frames, sample_rate, channels, size, mtime_ns, status, reason"
-# A fingerprint of this version, of the file as the track now is.
-_VALID = "f.track_id = t.id AND f.version = ? AND f.size = t.size AND f.mtime_ns = t.mtime_ns"
-# Called ready, and has none such.
-_LOST = f"status = 'ready' AND NOT EXISTS (SELECT 1 FROM fingerprints AS f WHERE {_VALID})"
-
 __all__ = ["BUSY_S", "Counts", "Dataset", "OnFault", "Track", "TrackSource", "default_path"]
 
 
@@ -126,7 +119,7 @@ class Dataset:
 
     def __init__(self, path: str | PathLike[str], on_fault: OnFault = "raise") -> None:
         self.path = Path(path)
-        self._database = Database(self.path, Tables(refusal, _prepare, _salvage), on_fault)
+        self._database = Database(self.path, Tables(refusal, prepare, salvage), on_fault)
 
     @property
     def mode(self) -> str:
@@ -176,7 +169,7 @@ class Dataset:
         rows = self._database.rows
         ((total,),) = rows(f"SELECT count(*) FROM tracks WHERE {where}", arguments)
         page = rows(
-            f"SELECT {_TRACK} FROM tracks WHERE {where} ORDER BY artist, album, path LIMIT ? OFFSET ?",
+            f"SELECT {TRACK} FROM tracks WHERE {where} ORDER BY artist, album, path LIMIT ? OFFSET ?",
             (*arguments, limit, offset),
         )
         return total, [Track(*row) for row in page]
@@ -222,13 +215,13 @@ class Dataset:
         return self._one("path", os.fspath(path))
 
     def _one(self, column: str, value: object) -> Track | None:
-        rows = self._database.rows(f"SELECT {_TRACK} FROM tracks WHERE {column} = ?", (value,))
+        rows = self._database.rows(f"SELECT {TRACK} FROM tracks WHERE {column} = ?", (value,))
         return Track(*rows[0]) if rows else None
 
     def under(self, folder: str | PathLike[str]) -> list[Track]:
         """Every track whose path is below `folder`."""
         below, prefixes = _below([folder])
-        rows = self._database.rows(f"SELECT {_TRACK} FROM tracks WHERE {below}", prefixes)
+        rows = self._database.rows(f"SELECT {TRACK} FROM tracks WHERE {below}", prefixes)
         return [Track(*row) for row in rows]
 
     def fingerprint(self, id: int) -> Fingerprint | None:
@@ -240,7 +233,7 @@ class Dataset:
             Also when the stored fingerprint is incomplete, out of range or not what was stored.
         """
         rows = self._database.rows(
-            f"SELECT f.crc32, {_SUMMED} FROM tracks AS t JOIN fingerprints AS f ON {_VALID} WHERE t.id = ?",
+            f"SELECT f.crc32, {_SUMMED} FROM tracks AS t JOIN fingerprints AS f ON {VALID} WHERE t.id = ?",
             (FINGERPRINT_VERSION, id),
         )
         if not rows:
@@ -258,7 +251,7 @@ class Dataset:
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Ids (n,) and the 25 values (n, 25) of every track with a valid fingerprint, by id."""
         rows = self._database.rows(
-            f"SELECT t.id, {_NAMES} FROM tracks AS t JOIN fingerprints AS f ON {_VALID} ORDER BY t.id",
+            f"SELECT t.id, {_NAMES} FROM tracks AS t JOIN fingerprints AS f ON {VALID} ORDER BY t.id",
             (FINGERPRINT_VERSION,),
         )
         table = np.array(rows, np.float64).reshape(len(rows), 1 + len(DIMENSIONS))
@@ -300,7 +293,7 @@ class Dataset:
                 " size = excluded.size, mtime_ns = excluded.mtime_ns,"
                 " status = iif(size = excluded.size AND mtime_ns = excluded.mtime_ns, status, 'pending'),"
                 " reason = iif(size = excluded.size AND mtime_ns = excluded.mtime_ns, reason, NULL)"
-                f" RETURNING {_TRACK}",
+                f" RETURNING {TRACK}",
                 fields,
             ).fetchone()
         return Track(*row)
@@ -352,57 +345,3 @@ class Dataset:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _prepare(writer: sqlite3.Connection) -> list[str]:
-    """Bring the tables up to date and drop what disagrees with its check sum."""
-    migrate(writer)
-    damaged = writer.execute(
-        f"SELECT track_id FROM fingerprints WHERE crc32 <> checksum({SUMMED})"
-    ).fetchall()
-    if damaged:
-        writer.executemany("DELETE FROM fingerprints WHERE track_id = ?", damaged)
-    # Looked at first: whoever is writing is not waited for without need.
-    if writer.execute(f"SELECT 1 FROM tracks AS t WHERE {_LOST}", (FINGERPRINT_VERSION,)).fetchone():
-        writer.execute(f"UPDATE tracks AS t SET status = 'pending' WHERE {_LOST}", (FINGERPRINT_VERSION,))
-    return [f"{len(damaged)} damaged fingerprints were dropped"] if damaged else []
-
-
-def _salvage(damaged: sqlite3.Connection, into: sqlite3.Connection) -> int:
-    """Copy every track that can be read, and every fingerprint that agrees with its check sum."""
-    tracks = f"{_TRACK}, words"
-    insert = f"INSERT OR IGNORE INTO tracks ({tracks}) VALUES ({', '.join('?' * (tracks.count(',') + 1))})"
-    fingerprints = f"{SUMMED}, crc32, source, computed_at"
-    replace = (
-        f"REPLACE INTO fingerprints ({fingerprints}) VALUES ({', '.join('?' * (len(SUMMED.split()) + 3))})"
-    )
-    saved = 0
-    into.execute("BEGIN IMMEDIATE")
-    for row in _readable(damaged, "tracks", tracks):
-        with suppress(sqlite3.IntegrityError):
-            into.execute(insert, row)
-    for row in _readable(damaged, "fingerprints", fingerprints):
-        if checksum(*row[:-3]) == row[-3]:
-            with suppress(sqlite3.IntegrityError):
-                into.execute(replace, row)
-                saved += 1
-    into.execute(
-        "UPDATE tracks AS t SET status = 'ready', reason = NULL WHERE status = 'pending'"
-        f" AND EXISTS (SELECT 1 FROM fingerprints AS f WHERE {_VALID})",
-        (FINGERPRINT_VERSION,),
-    )
-    into.execute(f"UPDATE tracks AS t SET status = 'pending' WHERE {_LOST}", (FINGERPRINT_VERSION,))
-    into.execute("COMMIT")
-    return saved
-
-
-def _readable(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """Rows from both ends of the table up to the first page that cannot be read."""
-    seen: set[int] = set()
-    for order in ("ASC", "DESC"):
-        with suppress(sqlite3.DatabaseError):
-            for id, *row in damaged.execute(f"SELECT rowid, {columns} FROM {table} ORDER BY rowid {order}"):
-                if id in seen:
-                    break
-                seen.add(id)
-                yield tuple(row)

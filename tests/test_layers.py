@@ -74,7 +74,8 @@ CORE = {
     "faults": "",
     "opening": "copies faults",
     "database": "copies faults opening",
-    "dataset": "database migrations opening",
+    "salvage": "migrations",
+    "dataset": "database migrations opening salvage",
     "similar": "dataset",
     "tags": "",
     "library": "audio dataset fingerprint sidecar tags",
@@ -92,7 +93,8 @@ CORE = {
     "checkup": "copies faults migrations opening",
     "doctor": "audio checkup features fingerprint library sidecar",
     "album": "audio features fit library lwrp plan sidecar tags",
-    "cli": "__init__ album bench dataset doctor export fingerprint library plot similar",
+    "terminal": "",
+    "cli": "__init__ album bench dataset doctor export fingerprint library plot similar terminal",
     "__init__": "chain crossfade features fingerprint lwrp meter plan render",
 }
 
@@ -167,7 +169,7 @@ OWNERS = {
     "soundfile": {f"auralis_core/{name}.py" for name in ("audio", "flac", "formats", "writing")},
     "sqlite3": {
         f"auralis_core/{name}.py"
-        for name in ("checkup", "copies", "database", "dataset", "faults", "migrations", "opening")
+        for name in ("checkup", "copies", "database", "dataset", "faults", "migrations", "opening", "salvage")
     },
     "msgspec": {f"server/{name}.py" for name in ("bodies", "commands", "events", "protocol")},
     "prometheus_client": {"server/metrics.py"},
