@@ -6,6 +6,7 @@ here touches a sample or a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from typing import Any
 
 from .lwrp import Decision, Region, decide
 from .restoration import MAX_DEPTH, NODES, TONE_CREST_DB, restoration
-from .schema import Fingerprint
+from .schema import HISTOGRAM_BINS, Fingerprint
 from .tone import PEAK_REDUCTION_DB, Band, check, limiting_loss, loudness_change, range_rule
 
 __all__ = ["PRESETS", "Band", "MasteringPlan", "Preset", "bypass_plan", "plan", "standard_plan"]
@@ -22,6 +23,10 @@ __all__ = ["PRESETS", "Band", "MasteringPlan", "Preset", "bypass_plan", "plan", 
 MAKEUP_DB = 12.0
 #: Makeup never lifts a track above this: it would be in the loud region when processed again.
 LOUD_LUFS = -12.0
+#: A track whose peaks stand so little under the ceiling, dB, and more than so many of whose samples (at
+#: 44.1 kHz) lie within .25 dB of the largest was limited to it: a peak or two make 3 to 40 of them, a limiter
+#: 80 and more.
+AT_CEILING_DB, PILED_SAMPLES = 0.5, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +264,7 @@ def plan(
             clip_rise=tools.clip_rise,
             fill=tools.fill,
             eq=colour,
-            gain_db=max(-24.0, trim),
+            gain_db=max(-24.0, trim - max(loudness_change(fingerprint, colour), 0.0)),
             ceiling=ceiling,
             notes=tools.notes,
         )
@@ -322,11 +327,21 @@ def _quiet(
     wanted = min(target, LOUD_LUFS) - fingerprint.lufs
     headroom = ceiling - fingerprint.extras["true_peak_dbtp"]
     change = loudness_change(fingerprint, eq)
-    bound = min(headroom + PEAK_REDUCTION_DB, MAKEUP_DB + change)  # what the EQ takes, the gain makes up too
+    room, why = headroom + PEAK_REDUCTION_DB, "peaks"
+    if 0.0 <= headroom <= AT_CEILING_DB and _piled(fingerprint) > PILED_SAMPLES:
+        room, why = 0.0, "peaks that were limited before"
+    bound = min(room, MAKEUP_DB + change)  # what the EQ takes, the gain makes up too
     makeup = min(wanted + limiting_loss(wanted - headroom), bound)
     shortfall = wanted - makeup + limiting_loss(makeup - headroom)
     if shortfall > 0.1:
-        why = "peaks" if bound < MAKEUP_DB + change else f"the limit of {MAKEUP_DB:g} dB"
+        why = why if bound < MAKEUP_DB + change else f"the limit of {MAKEUP_DB:g} dB"
         notes.append(f"makeup bound by {why}: {shortfall:.1f} dB short of {target:g} LUFS")
     gain = makeup * base.intensity - change
     return replace(base, eq=eq, gain_db=min(max(gain, -24.0), MAKEUP_DB), ceiling=ceiling, notes=tuple(notes))
+
+
+def _piled(fingerprint: Fingerprint) -> float:
+    """Samples within .25 dB of the sample peak, as many as at 44.1 kHz; 0 without a histogram."""
+    lowest = 10.0 ** ((fingerprint.extras["sample_peak_dbfs"] - 0.25) / 20.0) * HISTOGRAM_BINS
+    piled = fingerprint.amplitude_histogram[math.ceil(lowest) :].sum()
+    return float(piled) * 44100.0 / fingerprint.sample_rate

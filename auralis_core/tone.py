@@ -52,8 +52,8 @@ class Band:
 
 
 def limiting_loss(reduction_db: float) -> float:
-    """Loudness that goes with the peaks: 0.1 to 0.5 LU when the limiter takes off 3 dB, by material."""
-    return 0.3 * (min(max(reduction_db, 0.0), PEAK_REDUCTION_DB) / PEAK_REDUCTION_DB) ** 2
+    """Loudness that goes with the peaks: 0.15 to 0.65 LU when the limiter takes off 3 dB, by material."""
+    return 0.4 * (min(max(reduction_db, 0.0), PEAK_REDUCTION_DB) / PEAK_REDUCTION_DB) ** 2
 
 
 def range_rule(fingerprint: Fingerprint, notes: list[str]) -> tuple[Band, ...]:
