@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +17,9 @@ from auralis_server.client import Client
 from auralis_server.commands import PlayEnhanced
 from auralis_server.config import RemoteConfig
 from auralis_server.events import AudioStreamEnd, FingerprintProgress
+from auralis_server.inquiry import Inquiry
 from auralis_server.makers import NoAnswer, admitted
+from auralis_server.part import Part, Settings
 from auralis_server.sources import Sources
 from auralis_server.tally import Outcome
 from fleet import answering, unused
@@ -143,6 +145,36 @@ async def test_budget_is_kept(library: Library, dataset: Dataset) -> None:
         assert await ask(sources, track) is None
         assert counts(sources)["local"] == (0, 0, 1)
         assert sources.rows()[0] == SourceRow("local", "failing", 0, 0, 1)
+
+
+async def test_what_was_not_waited_for_is_sought_again_when_it_is_wanted_again(
+    library: Library, sources: Sources
+) -> None:
+    tracks = [library.add(f"{i}.flac", music(20, seed=i)) for i in range(2)]
+    woken = asyncio.Event()
+    inquiry = Inquiry(sources, woken.set)
+    with ExitStack() as stack:
+        settings = Settings("adaptive", 1.0, False)
+        one, two = (Part(track, Path(track.path), None, settings) for track in tracks)
+        stack.callback(one.close)
+        stack.callback(two.close)
+        progress = inquiry.want((one, two))
+        assert (progress.track_id, progress.status) == (tracks[0].id, "computing")
+        assert inquiry.want((one, two)) is None  # one at a time
+        assert inquiry.want((two, None)).track_id == tracks[1].id  # nobody wants the first any more
+        assert inquiry.want((one, None)).track_id == tracks[0].id  # the listener has gone back to it
+        while not inquiry.done:
+            woken.clear()
+            await woken.wait()
+        part, found, progress = inquiry.take()
+        assert (part, progress.status, progress.source) == (one, "ready", "local")
+        assert found.fingerprint == fingerprint(tracks[0].path)
+        assert inquiry.want((one, None)) is None  # it is known now
+        inquiry.want((one, two))
+        inquiry.close()
+        await asyncio.sleep(0)
+    while sources.flights:  # noqa: ASYNC110 - let the search end
+        await asyncio.sleep(0)
 
 
 async def test_many_plays_of_one_unmeasured_track_compute_once_and_all_morph(library: Library) -> None:
