@@ -2,7 +2,7 @@
 
 A thread that measures shares the GIL with the event loop, and one of low priority may be put aside
 while it holds it: the loop then waits for work that nobody is in a hurry about. A child process of the
-lowest priority has nothing the loop waits for, and takes nothing with it when a damaged file brings
+low priority has nothing the loop waits for, and takes nothing with it when a damaged file brings
 the decoder down.
 
 The child is this module run as a program. It gets a line of JSON for each file and answers with one. In
@@ -27,14 +27,20 @@ from auralis_core import AuralisError, Fingerprint, FingerprintError, errors
 from auralis_core.fingerprint import measure
 
 ASK_S = 0.05
-NICE = 15
 _ASK, _GO = b"?\n", b"\n"
 
 
 class Analysts:
-    """Child processes that measure, started when first needed and kept; safe from any thread."""
+    """Child processes that measure, started when first needed and kept; safe from any thread.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    nice : int
+        How far behind this process theirs stand.
+    """
+
+    def __init__(self, nice: int) -> None:
+        self._nice = nice
         self._lock = threading.Lock()
         self._idle: list[subprocess.Popen[bytes]] = []
         self._closed = False
@@ -95,7 +101,9 @@ class Analysts:
             child = self._idle.pop() if self._idle else None
         if child is None:
             child = subprocess.Popen(
-                [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-m", __name__, str(self._nice)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
             )
         with ExitStack() as unfit:
             unfit.callback(_end, child)
@@ -115,7 +123,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """Answer line by line until the parent has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this
-    os.nice(NICE)
+    os.nice(int(sys.argv[1]))
     for line in iter(sys.stdin.buffer.readline, b""):
         path, deadline_s = json.loads(line)
         try:

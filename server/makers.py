@@ -5,13 +5,14 @@ Whom to ask, and for how long, is sources.py's; when to stop asking is breaker.p
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from auralis_core import AuralisError, Fingerprint, GeneratorError
+from auralis_core import AuralisError, Fingerprint, FingerprintError, GeneratorError
 
 from .analyst import Analysts
 from .breaker import Breaker
@@ -19,6 +20,8 @@ from .config import RemoteConfig
 from .tally import Outcome
 
 REMOTE_CALLS = 8  # tracks with the workers at once
+PROMPT_NICE, PATIENT_NICE = 5, 15  # of children that measure for a listener, and for a scan
+REST_S = 0.2  # how often a scan that stands still looks whether it should give up
 SCAN_S = 600.0  # longest time a worker may take for a track that nobody waits for
 
 
@@ -34,22 +37,45 @@ class Maker(Protocol):
 
 
 class LocalMaker:
-    """This machine's engine, one track at a time and behind everything that plays."""
+    """This machine's engine, behind everything that plays.
+
+    A question with a budget is a listener's. One without is a scan's, which stands still meanwhile.
+    """
 
     name = "local"
     breaker: Breaker | None = None
 
     def __init__(self) -> None:
-        self._analysts = Analysts()
+        self._prompt, self._patient = Analysts(PROMPT_NICE), Analysts(PATIENT_NICE)
+        self._unasked = threading.Event()  # set while no listener waits
+        self._unasked.set()
         self.pool: Executor = ThreadPoolExecutor(1, "analysis")
 
     def measure(self, path: Path, budget_s: float | None, cancelled: Callable[[], bool]) -> Fingerprint:
-        return self._analysts.measure(path, budget_s, cancelled)
+        if budget_s is None:
+            return self._wait_and_measure(path, cancelled)
+        self._unasked.clear()  # one at a time: the pool has one thread
+        try:
+            return self._prompt.measure(path, budget_s, cancelled)
+        finally:
+            self._unasked.set()
+
+    def _wait_and_measure(self, path: Path, cancelled: Callable[[], bool]) -> Fingerprint:
+        def stopped() -> bool:
+            while not self._unasked.wait(REST_S):
+                if cancelled():
+                    return True
+            return cancelled()
+
+        if stopped():
+            raise FingerprintError("measurement was cancelled", path)
+        return self._patient.measure(path, None, stopped)
 
     def close(self) -> None:
         """Let thread and children end; nothing may be waiting for them."""
         self.pool.shutdown(wait=True, cancel_futures=True)
-        self._analysts.close()
+        self._prompt.close()
+        self._patient.close()
 
 
 class RemoteMaker:

@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from auralis_server.analyst import Analysts
+from auralis_server.makers import PATIENT_NICE, PROMPT_NICE, LocalMaker
 from serving import HANG_S, Library, music
 
 import auralis_core as ac
@@ -25,7 +27,7 @@ def children() -> set[int]:
 @pytest.fixture
 def analysts() -> Iterator[Analysts]:
     before = children()
-    analysts = Analysts()
+    analysts = Analysts(15)
     yield analysts
     analysts.close()
     assert children() <= before
@@ -121,8 +123,71 @@ def test_child_that_dies_is_an_error_of_the_file_and_replaced(analysts: Analysts
     assert analysts.measure(path) == ac.fingerprint(path)
 
 
+def test_scan_stands_still_while_a_listener_waits_and_is_further_behind(library: Library) -> None:
+    long, wanted = (
+        library.write(f"{n}.wav", music(s, channels=1)) for n, s in (("long", 150), ("wanted", 90))
+    )
+    maker, before = LocalMaker(), children()
+    scanning, resting, searching, go = (threading.Event() for _ in range(4))
+
+    def scan_goes_on() -> bool:
+        if searching.is_set():
+            resting.set()
+        elif children() - before:  # asked by the child, not before there is one
+            scanning.set()
+        return False
+
+    def search_goes_on() -> bool:
+        searching.set()
+        assert go.wait(20)
+        return False
+
+    def ticks(pid: int) -> list[str]:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+
+    with closing(maker), ThreadPoolExecutor(3) as pool:
+        scan = pool.submit(maker.measure, long, None, scan_goes_on)
+        assert scanning.wait(20)
+        (patient,) = children() - before
+        search = pool.submit(maker.measure, wanted, 60.0, search_goes_on)
+        assert searching.wait(20)
+        (prompt,) = children() - before - {patient}
+        here = os.getpriority(os.PRIO_PROCESS, 0)
+        for child, nice in ((patient, PATIENT_NICE), (prompt, PROMPT_NICE)):
+            assert os.getpriority(os.PRIO_PROCESS, child) == min(19, here + nice)
+        for _ in range(2):
+            resting.clear()
+            assert resting.wait(20)  # the child has asked while the search goes on, and is not answered
+        used = ticks(patient)
+        later = pool.submit(maker.measure, long, None, lambda: False)
+        for _ in range(50):
+            assert ticks(patient) == used
+        assert children() - before == {patient, prompt}  # and no other scan begins
+        go.set()
+        assert search.result(20) == ac.fingerprint(wanted)
+        assert scan.result(20) == later.result(20) == ac.fingerprint(long)
+
+
+def test_scan_that_stands_still_can_be_told_to_stop(library: Library) -> None:
+    path = library.write("long.wav", music(150, channels=1))
+    searching, go = threading.Event(), threading.Event()
+
+    def search_goes_on() -> bool:
+        searching.set()
+        assert go.wait(20)
+        return False
+
+    with closing(LocalMaker()) as maker, ThreadPoolExecutor(1) as pool:
+        search = pool.submit(maker.measure, path, 60.0, search_goes_on)
+        assert searching.wait(20)
+        with pytest.raises(ac.FingerprintError, match="cancelled"):
+            maker.measure(path, None, lambda: True)
+        go.set()
+        assert search.result(20) == ac.fingerprint(path)
+
+
 def test_nothing_is_measured_after_close(library: Library) -> None:
-    analysts = Analysts()
+    analysts = Analysts(15)
     analysts.close()
     with pytest.raises(ac.FingerprintError):
         analysts.measure(library.write("a.wav", music(1)))
