@@ -179,7 +179,7 @@ class Downloads:
             raise web.HTTPBadRequest(reason="bypass must be 0 or 1")
         bypass = query.get("bypass") == "1"
 
-        self._studio.admission.admit(self._studio.streams)
+        self._studio.admit()
         track, path, found = await in_thread(self._pool, self._look_up, int(request.match_info["id"]), bypass)
         wanted = f"preset={preset}; intensity={intensity:g}"
         if bypass:

@@ -19,7 +19,7 @@ from .threads import gone
 
 log = logging.getLogger(__name__)
 
-MOST = 32  # parked at once; each holds two open files and up to 12 saved states, but no audio
+MOST = 32  # parked at once; each holds two open files and up to 12 saved states: half a megabyte, no audio
 
 
 @dataclass(slots=True)
@@ -70,13 +70,13 @@ class Parking:
         self._places[stream.number] = _Place(stream, lambda: None, timer)
         log.info("stream %d waits %g s for its client", stream.number, self._seconds)
 
-    def claim(self, resuming: Resuming) -> Stream:
-        """The stream a client asks for, free to be held by its session.
+    def claim(self, resuming: Resuming, admit: Callable[[], None]) -> Stream:
+        """The stream a client asks for, free to be held by its session; `admit` refuses one more that sounds.
 
         Raises
         ------
         ProtocolError
-            `not_resumable` or `out_of_range`; the stream stays where it is.
+            `not_resumable`, `out_of_range`, or `busy` of `admit`; the stream stays where it is.
         """
         place = self._places.get(resuming.stream)
         known = place is not None and not place.stream.over
@@ -85,6 +85,7 @@ class Parking:
             raise ProtocolError("not_resumable", ERRORS["not_resumable"])
         place.stream.check(resuming)
         if place.timer is not None:
+            admit()
             place.timer.cancel()
         else:
             place.release()

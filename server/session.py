@@ -213,8 +213,7 @@ class Session:
         return stream
 
     def _play(self, command: Play, reply: Reply) -> None:
-        if self._coming is None and self._playing is None:  # otherwise one takes the place of another
-            self._studio.admission.admit(self._studio.streams)
+        self._admit()
         if self._coming is not None:
             self._end(self._coming, "superseded")
         stream = self._coming = Stream(
@@ -222,6 +221,11 @@ class Session:
         )
         stream.task = asyncio.create_task(_run(stream))
         self._keep(stream)
+
+    def _admit(self) -> None:
+        """See that there is room for a stream here, unless one takes the place of another."""
+        if self._coming is None and self._playing is None:
+            self._studio.admit()
 
     def _on_air(self, stream: Stream) -> None:
         if self._playing is not None:
@@ -233,7 +237,7 @@ class Session:
         """Go on with a stream whose socket dropped, or whose client knows so before this server does."""
         if any(stream.number == resuming.stream for stream in self._streams):
             raise ProtocolError("not_resumable", "this stream plays on this socket")
-        stream = self._parking.claim(resuming)
+        stream = self._parking.claim(resuming, self._admit)
         for former in (self._coming, self._playing):
             if former is not None:
                 self._end(former, "superseded")

@@ -83,6 +83,7 @@ class Stream:
         self._orders = Orders(reply, self._wake.set)
         self._paused = False
         self._away = False  # parked: nothing is done until `take_up`
+        self._parked = False  # and so counted
         self._return: tuple[Resuming, Reply, Line] | None = None
         self._cutter: Cutter | None = None
         self._playback: Playback | None = None  # once the stream is on air
@@ -146,6 +147,7 @@ class Stream:
         """The socket is gone: rest, and forget what was asked and not yet done."""
         assert self._playback is not None
         self._away, self._return = True, None
+        self._rests(True)
         self._playback.line = self._playback.line.cut()
         self._orders.forget()
         self._studio.sated(self.number)
@@ -158,7 +160,12 @@ class Stream:
     def take_up(self, resuming: Resuming, reply: Reply, line: Line) -> None:
         """Go on over another socket, from where its client says."""
         self._return = (resuming, reply, line)
+        self._rests(False)
         self._orders.owe(reply)
+
+    def _rests(self, parked: bool) -> None:
+        self._studio.parked += parked - self._parked
+        self._parked = parked
 
     # The task.
 
@@ -178,6 +185,7 @@ class Stream:
             self.end("error", explain(e, id))
         finally:
             self._studio.streams -= 1
+            self._rests(False)
             self._studio.sated(self.number)
             if self._playback is not None:
                 self._playback.inquiry.close()

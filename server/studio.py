@@ -43,6 +43,7 @@ class Studio:
         self.pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "render")
         self.numbers = itertools.count(1)
         self.streams = 0
+        self.parked = 0  # of these, whose socket dropped
         self.calm = threading.Event()
         self._hungry: set[object] = set()
         self.calm.set()
@@ -66,6 +67,16 @@ class Studio:
         if not regular or not any(path.is_relative_to(root) for root in self.roots):
             raise ProtocolError("unreadable", "the audio file is outside the library")
         return track, path
+
+    def admit(self) -> None:
+        """Let one more stream in beside those that sound; one that is parked costs nothing.
+
+        Raises
+        ------
+        ProtocolError
+            `busy`, with the time after which to try again.
+        """
+        self.admission.admit(self.streams - self.parked)
 
     def hungry(self, stream: object) -> None:
         """A stream fills its buffer and wants the processor for itself."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp.web
 import numpy as np
 import pytest
+from auralis_server.admission import RETRY_MS
 from auralis_server.app import PARKING, SESSIONS, STUDIO, create_app
 from auralis_server.client import Client
 from auralis_server.commands import (
@@ -319,6 +320,53 @@ async def test_parked_streams_are_bounded_in_number(library: Library) -> None:
         # The one still parked ends with the server, which leaves nothing behind.
         assert server.parking.parked >= 1
     assert server.app[STUDIO].streams == 0
+
+
+async def test_parked_stream_keeps_nobody_out_and_comes_back_when_there_is_room(library: Library) -> None:
+    x = music(6)
+    track = library.add("song.flac", x)
+    library.measure(track)
+    listener = Listener()
+    async with serving(library, render_share=1e-9) as server:  # room for one
+        async with server.connect() as client:
+            await client.request(SLOW)
+            await client.request(PlayNormal(track_id=track.id))
+            await listener.listen(client, 10)
+            client.drop()
+            await server.parked()
+        async with server.connect() as other, server.connect() as client:
+            await other.request(SLOW)
+            await other.request(PlayNormal(track_id=track.id))
+            await other.frame()
+            refusal = await client.refusal(replace(SLOW, resume=listener.resuming))
+            assert (refusal.code, refusal.retry_after_ms) == ("busy", RETRY_MS)
+            assert server.parking.parked == 1  # it goes on waiting
+            wrong = replace(listener.resuming, token="")
+            assert (await client.refusal(replace(SLOW, resume=wrong))).code == "not_resumable"
+            await other.request(Stop())
+            await until(lambda: server.app[STUDIO].streams == 1)
+            await come_back(client, listener)
+            assert (await other.refusal(PlayNormal(track_id=track.id))).code == "busy"
+            await listener.listen(client)
+    assert_array_equal(listener.samples, x)
+    studio = server.app[STUDIO]
+    assert (studio.streams, studio.parked) == (0, 0)
+
+
+async def test_stream_taken_over_needs_no_room_of_its_own(library: Library) -> None:
+    track = library.add("song.flac", music(4))
+    library.measure(track)
+    listener = Listener()
+    async with (
+        serving(library, render_share=1e-9) as server,
+        server.connect() as old,
+        server.connect() as new,
+    ):
+        await old.request(SLOW)
+        await old.request(PlayNormal(track_id=track.id))
+        await listener.listen(old, 5)
+        await come_back(new, listener)
+        assert server.app[STUDIO].parked == 0
 
 
 async def test_switch_that_was_sent_but_not_received_takes_effect_at_once(library: Library) -> None:
