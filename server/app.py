@@ -39,6 +39,7 @@ from .events import Error
 from .http_library import LibraryPages
 from .http_stream import Downloads
 from .lag import LagProbe
+from .news import tell_scans
 from .parking import Parking
 from .refusal import ERRORS, ProtocolError
 from .scanner import Scanner
@@ -156,11 +157,13 @@ async def furnish(app: web.Application) -> AsyncIterator[None]:
     lag = app[LAG] = LagProbe()
     scanner = app[SCANNER] = Scanner(config, dataset, sources, studio.calm)
     app[LIBRARY] = LibraryPages(studio, scanner)
-    copying = asyncio.create_task(_copy_at_times(dataset))
+    sessions = app[SESSIONS]
+    helpers = [asyncio.create_task(c) for c in (_copy_at_times(dataset), tell_scans(scanner, sessions))]
     yield
     lag.close()
-    copying.cancel()
-    await asyncio.wait([copying])
+    for helper in helpers:
+        helper.cancel()
+    await asyncio.wait(helpers)
     await asyncio.to_thread(scanner.close)
     await asyncio.to_thread(downloads.close)
     await asyncio.to_thread(studio.close)

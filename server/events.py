@@ -87,6 +87,16 @@ class FingerprintProgress(Event, frozen=True):
     failed: list[str] = []  # sources that were asked before and could not
 
 
+class ScanProgress(Event, frozen=True):
+    """How far the library scan is: files looked at, of how many; the second pass measures what is new."""
+
+    TYPE = "scan_progress"
+    running: bool
+    phase: str
+    done: int
+    total: int
+
+
 class Decision(Struct, frozen=True):
     """What the LWRP rule said about the track."""
 
@@ -180,6 +190,6 @@ EVENTS: dict[str, type[Event]] = {
     e.TYPE: e
     for e in (
         *(Ok, Error, ServerHello, AudioStreamStart, TrackStart, FingerprintProgress),
-        *(Params, Clear, Chunk, AudioStreamEnd, Pong),
+        *(Params, Clear, Chunk, AudioStreamEnd, ScanProgress, Pong),
     )
 }

@@ -32,7 +32,7 @@ from .commands import (
     Set,
     Stop,
 )
-from .events import Error, Pong, ServerHello
+from .events import Error, Event, Pong, ServerHello
 from .line import Line, Terms
 from .outbox import Outbox, Reply
 from .parking import Parking
@@ -115,6 +115,10 @@ class Session:
                 helper.cancel()
             self._finished.set()
             await gone([*helpers, *ending])
+
+    def tell(self, event: Event) -> None:
+        """Say something that is about no stream."""
+        self._outbox.say(event)
 
     async def close(self) -> None:
         """Tell the client that the server stops, and hang up."""

@@ -144,6 +144,7 @@ SERVER = {
     "parking": "commands refusal stream threads",
     "session": "binary commands events line outbox parking protocol refusal stream studio threads",
     "scanner": "config sources",
+    "news": "events scanner session",
     "http_stream": "refusal sources studio threads",
     "http_library": "bodies scanner studio",
     "lag": "",
@@ -151,7 +152,7 @@ SERVER = {
     "soak": "binary client commands events lag load",
     "bench": "binary client commands load soak",
     "metrics": "studio",
-    "app": "admission bodies config events http_library http_stream lag metrics parking refusal "
+    "app": "admission bodies config events http_library http_stream lag metrics news parking refusal "
     "scanner security session sources studio",
     "visit": "config remote",
     "cli": "app bench config demo load spread visit worker",

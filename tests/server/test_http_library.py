@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 from auralis_server.app import running
+from auralis_server.client import Client
+from auralis_server.events import ScanProgress
 from serving import HANG_S, Library, music
 
 from auralis_core.dataset import Dataset, TrackSource
@@ -159,6 +161,27 @@ async def test_scan_on_request_finds_what_is_new_and_says_why_a_file_failed(libr
         assert "reason" not in rows["old"]
         assert rows["bad"]["reason"]
         assert str(library.folder) not in rows["bad"]["reason"]
+
+
+async def test_scan_is_told_to_every_socket(library: Library) -> None:
+    for i in range(4):
+        library.write(f"{i}.wav", music(1, seed=i))
+    async with (
+        served(library) as http,
+        Client.connect(str(http._base_url)) as one,
+        Client.connect(str(http._base_url)) as two,
+    ):
+        async with http.post("/api/library/scan") as answer:
+            assert answer.status == 202
+        for client in (one, two):
+            told = []
+            while not told or told[-1].running:
+                told.append(await client.event(ScanProgress))
+            assert told[-1] == ScanProgress(False, "measuring", 4, 4)
+            # Files are counted up in each of the two passes, and nothing is told twice.
+            steps = [("listing", "measuring").index(t.phase) * 10 + t.done for t in told]
+            assert steps == sorted(steps)
+            assert len(set(told)) == len(told)
 
 
 async def test_scan_cannot_be_asked_for_by_a_foreign_page(library: Library) -> None:
