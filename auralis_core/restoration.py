@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,18 @@ HEIGHTS = 1.0 - np.linspace(1.0, 0.0, NODES) ** 2
 TONE_CREST_DB = 4.5
 
 #: The slope of a saturating curve is modelled as 1 − b u^p of the height u = |x| / top: these p, and b up to
-#: this (a slope of zero would be restored by an infinite gain).
-EXPONENTS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
-MAX_FLATTENING = 0.98
+#: .9999, closer towards 1: the last .001 is worth 3 dB at the top.
+EXPONENTS, FLATTENINGS = (2.0, 3.0), 1.0 - np.geomspace(1.0, 1e-4, 48)
+#: How music's tail goes on: the heights that one sample in 100, one in 10,000 and none lie above stand in
+#: these ratios, give or take (natural logarithms). And what a dB² of a profile's misfit weighs beside them.
+TAILS, TAIL_RATIOS, TAIL_SPREADS = (1e-2, 1e-4), (0.54, 0.26), (0.065, 0.2)
+PROFILE_WEIGHT = 3.0
 #: Heights over one half that must have been heard.
 FEWEST_HEIGHTS = 6
 #: Fine detail that nobody flattened grows with the height it rides at, by this factor at the top less one.
 NATURAL_GROWTH = 0.2
-#: Flattening under which a profile of fine detail shows none.
-NO_FLATTENING = 0.15
+#: Flattening under which a profile of fine detail shows none, and share of its misfit that it has to explain.
+NO_FLATTENING, EXPLAINED = 0.15, 0.4
 #: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: by
 #: this factor between the last two 128ths of the height, where a hard clip leaves 0.8 to 1.1.
 SOFT_EXPONENT, PILED_UP = 2.2, 1.25
@@ -41,8 +45,6 @@ DOUBTED_DB, MUTE_DB = 1.2, 1.6
 ODD_DB = 2.0
 #: Without a profile: `peak_curvature` under which peaks count as round, and over which as sharp.
 ROUND_CURVATURE, SHARP_CURVATURE = 0.25, 0.40
-#: Largest gain of a curve.
-MAX_CURVE_DB = 12.0
 
 #: Deepest restoring expansion: +12 dB at the sample peak, and no more dB there than this times the dB of
 #: crest it is to bring: on a square wave no amount of gain raises the crest.
@@ -123,7 +125,8 @@ def restoration(
         notes.append(f"expansion bound at {_db(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
     gains = curve * _expansion(depth)
     redrawn_db = _db(1.0 + DECLIP_REACH * rise)
-    whole = amplitudes.peak_to_rms_db(gains) + redrawn_db
+    # What the curve leaves to do at full intensity, so that less of it never means less fill.
+    whole = amplitudes.peak_to_rms_db(inverse**trust * _expansion(depth)) + redrawn_db
     fill = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), MAX_FILL) * share
     if not fingerprint.histogram:
         fill = 0.0
@@ -175,15 +178,21 @@ def _inverse_curve(
         if not bent:
             return straight, _trust(height, detail)
         return _inverse(1.0, SOFT_EXPONENT, 0.5), 1.0 if piled_up else _trust(height, soft)
-    grid = np.linspace(0.0, MAX_FLATTENING, 50)
-    least, flattening, exponent, rest = math.inf, 0.0, 1.0, detail
+    shown, told, rest = False, math.inf, detail
+    best, curve = math.inf, straight
     for p in EXPONENTS:
-        misfits = misfit(1.0 - np.outer(grid, height**p))
-        errors = (misfits**2).sum(axis=1)
-        k = int(errors.argmin())
-        if errors[k] < least:
-            least, flattening, exponent, rest = float(errors[k]), float(grid[k]), p, misfits[k]
-    return (_inverse(flattening, exponent) if flattening >= NO_FLATTENING else straight), _trust(height, rest)
+        misfits = misfit(1.0 - np.outer(FLATTENINGS, height**p))
+        squares = (misfits**2).mean(axis=1)
+        k = int(squares.argmin())
+        if squares[k] < told:
+            told, rest = float(squares[k]), misfits[k]
+            shown = FLATTENINGS[k] >= NO_FLATTENING and told < (1.0 - EXPLAINED) * float(squares[0])
+        inverses = _inverses(p)
+        costs = PROFILE_WEIGHT * squares + np.array([amplitudes.oddity(gains) for gains in inverses])
+        k = int(costs.argmin())
+        if costs[k] < best:
+            best, curve = float(costs[k]), inverses[k]
+    return curve if shown else straight, _trust(height, rest)
 
 
 def _trust(height: NDArray[np.float64], misfit: NDArray[np.float64]) -> float:
@@ -193,6 +202,11 @@ def _trust(height: NDArray[np.float64], misfit: NDArray[np.float64]) -> float:
 
 def _rms(x: NDArray[np.float64]) -> float:
     return math.sqrt(float((x * x).mean()))
+
+
+@cache
+def _inverses(exponent: float) -> list[NDArray[np.float64]]:
+    return [_inverse(float(b), exponent) for b in FLATTENINGS]
 
 
 def _inverse(flattening: float, exponent: float, power: float = 1.0) -> NDArray[np.float64]:
@@ -206,8 +220,7 @@ def _inverse(flattening: float, exponent: float, power: float = 1.0) -> NDArray[
     area = np.concatenate([[0.0], np.cumsum(slope)]) * v[-2]
     gains = np.ones(NODES)
     gains[1:] = area[8::8] / HEIGHTS[1:]
-    bounded: NDArray[np.float64] = np.minimum(gains, 10.0 ** (MAX_CURVE_DB / 20.0))
-    return bounded
+    return gains
 
 
 def _roundness(fingerprint: Fingerprint, notes: list[str]) -> float:
@@ -256,6 +269,10 @@ class _Amplitudes:
         self._share = counts / max(self._count, 1.0)
         self._level = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
         self._power = float(self._share @ self._level**2)
+        # Heights that the rarest samples lie above, and the top.
+        above = np.cumsum(self._share[::-1])
+        places = [float(np.interp(share, above, self._level[::-1])) / self.top for share in TAILS]
+        self._tail = np.minimum([*places, 1.0], 1.0)
         peak = _db(self.top)
         mean = min(10.0 * math.log10(max(self._power, 1e-12)) + fingerprint.crest_db, peak)
         width = 3.0 * (1.0 / max(fingerprint["peak_consistency"], 0.05) - 1.0)
@@ -267,6 +284,14 @@ class _Amplitudes:
             else:
                 high = centre
         self._peaks = 10.0 ** (np.minimum(low + width * self._Z, peak) / 20.0)
+
+    def oddity(self, gains: NDArray[np.float64]) -> float:
+        """How far from music's the tail of |x| is under these gains: squared deviations."""
+        if self._power == 0.0:  # no histogram
+            return 0.0
+        tail = self._tail * np.interp(self._tail, HEIGHTS, gains)
+        off = (np.diff(np.log(tail)) - TAIL_RATIOS) / TAIL_SPREADS
+        return float(off @ off)
 
     def pile_up(self) -> float:
         """How much denser the last 128th of the height is than the one before it; 1 where few samples are."""
