@@ -4,24 +4,13 @@ import threading
 
 import numpy as np
 import pytest
+from plans import EVERYTHING
 from reference.limiter import true_peak_dbtp
 
 import auralis_core as ac
-from auralis_core.plan import Band, MasteringPlan
+from auralis_core.plan import MasteringPlan
 
 SR = 44100
-EVERYTHING = MasteringPlan(
-    "adaptive",
-    clip=0.3,
-    depth=0.8,
-    top=0.9,
-    fill=0.2,
-    eq=(Band("peaking", 500.0, 1.0, 1.5), Band("high_shelf", 8000.0, 0.7, 2.0)),
-    gain_db=3.0,
-    level_target=-14.0,
-    width=1.2,
-    ceiling=-1.0,
-)
 
 
 def music(seconds=2.0, channels=2, scale=0.2, seed=1):

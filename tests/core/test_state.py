@@ -7,26 +7,13 @@ from hashlib import blake2b
 
 import numpy as np
 import pytest
+from plans import EVERYTHING
 
 import auralis_core as ac
-from auralis_core.plan import Band, MasteringPlan
+from auralis_core.plan import MasteringPlan
 from auralis_core.render import ArraySource
-from auralis_core.restoration import HEIGHTS
 
 SR = 44100
-EVERYTHING = MasteringPlan(
-    "warm",
-    curve=tuple((1.0 + 0.5 * HEIGHTS**3).tolist()),
-    depth=0.8,
-    top=0.9,
-    clip=0.3,
-    fill=0.2,
-    eq=(Band("peaking", 500.0, 1.0, 1.5), Band("high_shelf", 8000.0, 0.7, 2.0)),
-    gain_db=3.0,
-    level_target=-14.0,
-    width=1.2,
-    ceiling=-1.0,
-)
 HEADER = struct.Struct("=IHHI8s8s")
 
 

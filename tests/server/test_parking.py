@@ -55,6 +55,15 @@ class Server:
     async def parked(self, count: int = 1) -> None:
         await until(lambda: self.parking.parked == count)
 
+    @asynccontextmanager
+    async def dropping(self, hello: Hello = SLOW) -> AsyncIterator[Client]:
+        """A client whose line breaks in the end; then its stream waits."""
+        async with self.connect() as client:
+            await client.request(hello)
+            yield client
+            client.drop()
+            await self.parked()
+
 
 @asynccontextmanager
 async def serving(library: Library, **changes: object) -> AsyncIterator[Server]:
@@ -172,12 +181,9 @@ async def test_wrong_claims_are_refused_and_lose_nothing(library: Library) -> No
     track = library.add("song.flac", x)
     listener = Listener()
     async with serving(library) as server:
-        async with server.connect() as client:
-            await client.request(SLOW)
+        async with server.dropping() as client:
             await client.request(PlayNormal(track_id=track.id))
             await listener.listen(client, 10)
-            client.drop()
-            await server.parked()
         right = listener.resuming
         async with server.connect() as client:
             for wrong, code in (
@@ -230,13 +236,10 @@ async def test_seek_that_was_missed_has_happened(library: Library) -> None:
     track = library.add("song.flac", x)
     listener = Listener()
     async with serving(library) as server:
-        async with server.connect() as client:
-            await client.request(SLOW)
+        async with server.dropping() as client:
             await client.request(PlayNormal(track_id=track.id))
             await listener.listen(client, 5)
             ok = await client.request(Seek(seconds=3))  # its `clear` is never looked at
-            client.drop()
-            await server.parked()
         async with server.connect() as client:
             again = await come_back(client, listener)
             assert again.at_frame == ok.at_frame == 3 * RATE
@@ -254,14 +257,11 @@ async def test_switch_that_was_missed_is_heard(library: Library) -> None:
     fp = library.measure(track)
     listener = Listener()
     async with serving(library) as server:
-        async with server.connect() as client:
-            await client.request(EAGER)
+        async with server.dropping(EAGER) as client:
             await client.request(PlayEnhanced(track_id=track.id))
             await listener.listen(client)
             await client.send(Credit(upto=20 * RATE, played=RATE))
             ok = await client.request(Set(preset="bright"))
-            client.drop()
-            await server.parked()
         listener.done = False
         async with server.connect() as client:
             again = await come_back(client, listener, EAGER)
@@ -277,14 +277,11 @@ async def test_what_is_paused_stays_paused_and_everything_still_works(library: L
     tracks = [library.add("a.flac", music(3)), library.add("b.flac", music(1, 1))]
     listener = Listener()
     async with serving(library) as server:
-        async with server.connect() as client:
-            await client.request(SLOW)
+        async with server.dropping() as client:
             await client.request(PlayNormal(track_id=tracks[0].id))
             await client.request(Queue(track_ids=[tracks[1].id]))
             await listener.listen(client, 6)
             await client.request(Pause())
-            client.drop()
-            await server.parked()
         async with server.connect() as client:
             await come_back(client, listener)
             await client.request(Ping())
@@ -328,12 +325,9 @@ async def test_parked_stream_keeps_nobody_out_and_comes_back_when_there_is_room(
     library.measure(track)
     listener = Listener()
     async with serving(library, render_share=1e-9) as server:  # room for one
-        async with server.connect() as client:
-            await client.request(SLOW)
+        async with server.dropping() as client:
             await client.request(PlayNormal(track_id=track.id))
             await listener.listen(client, 10)
-            client.drop()
-            await server.parked()
         async with server.connect() as other, server.connect() as client:
             await other.request(SLOW)
             await other.request(PlayNormal(track_id=track.id))
@@ -375,13 +369,10 @@ async def test_switch_that_was_sent_but_not_received_takes_effect_at_once(librar
     fp = library.measure(track)
     listener = Listener()
     async with serving(library) as server:
-        async with server.connect() as client:
-            await client.request(SLOW)
+        async with server.dropping() as client:
             await client.request(PlayEnhanced(track_id=track.id))
             await listener.listen(client, 3)
             ok = await client.request(Set(preset="bright"))  # at what is sent next; nothing of it is taken
-            client.drop()
-            await server.parked()
         at = listener.next
         assert at < ok.at_frame
         async with server.connect() as client:

@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import random
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import numpy as np
@@ -218,14 +220,20 @@ async def test_two_sockets_do_not_hear_each_other(library: Library) -> None:
 class Baseline:
     """What a server holds while nobody is connected."""
 
-    def __init__(self, app: aiohttp.web.Application) -> None:
+    def __init__(self, app: aiohttp.web.Application, *folders: Path) -> None:
         self._app = app
+        self._folders = folders
         self._files = self._open_files()
         self._tasks = len(asyncio.all_tasks())
 
     @staticmethod
     def _open_files() -> int:
         return sum("music" in os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors())
+
+    def temporary_files(self) -> list[Path]:
+        """What is half written beside its place, and what lies where this process puts such things."""
+        beside = [p for folder in self._folders for p in folder.rglob(".auralis-*.tmp")]
+        return beside + list(Path(tempfile.gettempdir()).iterdir())
 
     def is_restored(self) -> bool:
         studio = self._app[STUDIO]
@@ -235,6 +243,7 @@ class Baseline:
             and studio.calm.is_set()
             and studio.sources.flights == 0
             and self._open_files() == self._files
+            and not self.temporary_files()
             and len(asyncio.all_tasks()) <= self._tasks
         )
 
@@ -259,7 +268,11 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts descriptors in /proc")
-async def test_random_cancels_give_everything_back(library: Library) -> None:
+async def test_random_cancels_give_everything_back(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))  # other processes have theirs in the common one
     tracks = [library.add(f"{i}.flac", music(3, seed=i)) for i in range(3)]
     rng = random.Random(7)
     app = create_app(library.config(park_s=0.1))
@@ -268,7 +281,7 @@ async def test_random_cancels_give_everything_back(library: Library) -> None:
     try:
         await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
         address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        baseline = Baseline(app)
+        baseline = Baseline(app, library.folder, library.db.parent)
 
         async def visit() -> None:
             async with Client.connect(address) as client:
