@@ -124,6 +124,7 @@ class Part:
         self.correlation = 0.0
         self.searched = fp is not None
         self._shape = shape
+        self._length: int | None = None  # of the file, at the rate of the stream
         self._history: list[Switch] = []
         self._marks: list[tuple[RendererState, int]] = []  # with the switches already in the state
         self._ahead = NOTHING  # rendered, and not yet read
@@ -131,11 +132,8 @@ class Part:
         self._reader: AudioReader | None = None
         self.prepare(choose(settings, fp))
         renderer = self._rendering
-        self.frames, self.sample_rate, self.channels = (
-            renderer.frames,
-            renderer.sample_rate,
-            renderer.channels,
-        )
+        self.frames = self._length = renderer.frames
+        self.sample_rate, self.channels = self._shape = renderer.sample_rate, renderer.channels
 
     @property
     def end(self) -> int:
@@ -169,12 +167,20 @@ class Part:
         return self.start + (self._marks[0][0].position if self._marks else self.position)
 
     def prepare(self, treatment: Treatment) -> None:
-        """Open at frame 0 for `treatment`, primed; nothing is remembered of what was played before."""
+        """Open at frame 0 for `treatment`, primed; nothing is remembered of what was played before.
+
+        Raises
+        ------
+        AudioReadError
+            The file cannot be read, or is another than it was.
+        """
         self.close()
         with ExitStack() as undo:
             undo.callback(self.close)
             self._reader = AudioReader(self.path)
             self._renderer = Renderer(self._fit(self._reader), treatment.plan)
+            if self._length not in (None, self._renderer.frames):
+                raise AudioReadError("the file was replaced by another", self.path)
             self._prepared: Treatment | None = treatment
             undo.pop_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,7 +29,7 @@ from auralis_server.commands import (
     Set,
     Stop,
 )
-from auralis_server.events import AudioStreamEnd, AudioStreamStart, Clear, Params, TrackStart
+from auralis_server.events import AudioStreamEnd, AudioStreamStart, Clear, Error, Params, TrackStart
 from msgspec.structs import replace
 from numpy.testing import assert_array_equal
 from serving import EAGER, HANG_S, RATE, Library, hear, music
@@ -345,6 +346,24 @@ async def test_parked_stream_keeps_nobody_out_and_comes_back_when_there_is_room(
     assert_array_equal(listener.samples, x)
     studio = server.app[STUDIO]
     assert (studio.streams, studio.parked) == (0, 0)
+
+
+async def test_file_harmed_while_its_stream_was_parked_is_said_on_return(library: Library) -> None:
+    x, y = music(20), music(1, seed=1)
+    tracks = [library.add("a.wav", x), library.add("b.wav", y)]
+    listener = Listener()
+    async with serving(library) as server:
+        async with server.dropping() as client:
+            await client.request(PlayNormal(track_id=tracks[0].id))
+            await client.request(Queue(track_ids=[tracks[1].id]))
+            await listener.listen(client, 30)
+        os.truncate(tracks[0].path, 44 + 4 * 100)
+        async with server.connect() as client:
+            assert (await client.refusal(replace(SLOW, resume=listener.resuming))).code == "unreadable"
+            heard = await hear(client)  # and what follows plays
+        assert [e.track_id for e in heard.all(Error)] == [tracks[0].id]
+        assert heard.first(AudioStreamEnd).reason == "completed"
+        assert_array_equal(heard.samples, y)
 
 
 async def test_stream_taken_over_needs_no_room_of_its_own(library: Library) -> None:

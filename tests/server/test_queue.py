@@ -23,7 +23,7 @@ from auralis_server.events import (
     Params,
     TrackStart,
 )
-from auralis_server.part import Part, Settings
+from auralis_server.part import Part, Settings, choose
 from auralis_server.programme import Programme
 from auralis_server.sources import Sources
 from auralis_server.studio import Studio
@@ -313,6 +313,29 @@ def test_part_that_cannot_be_primed_leaves_no_file_open(library: Library) -> Non
     with pytest.raises(ac.AudioReadError):
         Part(track, Path(track.path), None, Settings("adaptive", 1.0, False))
     assert not [name for name in open_files() if name == track.path]
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(RATE, 2, 4), (RATE, 1, 5), (48000, 2, 5)])
+def test_file_replaced_before_it_is_opened_again_is_refused_or_fitted(
+    library: Library, rate: int, channels: int, seconds: int
+) -> None:
+    x = music(5)
+    track = library.add("song.wav", x)
+    settings = Settings("adaptive", 1.0, True)
+    part = Part(track, Path(track.path), None, settings)
+    with closing(part):
+        part.enter(choose(settings, None), 0)
+        assert_array_equal(part.read(1000), x[:, :1000])
+        part.close()
+        library.write("song.wav", music(seconds, 1, rate, channels), rate)
+        if seconds != 5:
+            with pytest.raises(ac.AudioReadError, match="replaced"):
+                part.enter(choose(settings, None), 1)
+            assert not part.is_open
+        else:  # of the same length: it sounds in the shape of the stream, whatever its own
+            part.enter(choose(settings, None), 1)
+            assert part.read(1000).shape == part.excerpt(0, 1000).shape == (2, 1000)
+            assert (part.frames, part.sample_rate) == (5 * RATE, RATE)
 
 
 async def test_next_goes_to_the_head_of_the_following_track(library: Library) -> None:

@@ -34,6 +34,7 @@ from auralis_server.commands import (
 )
 from auralis_server.events import AudioStreamEnd, AudioStreamStart, Error, Pong, ServerHello
 from auralis_server.outbox import Outbox, Reply
+from auralis_server.session import HARD_LIMIT
 from serving import EAGER, HANG_S, RATE, Library, connected, hear, is_frame, music
 
 #: Visits cut off at a random moment; ``AURALIS_CANCELS=2000`` takes a minute.
@@ -44,6 +45,9 @@ SLOW = Hello(lead_ms=100, max_buffer_ms=200)
 BAD = [
     ("not json", "bad_json"),
     ("[1, 2]", "bad_json"),
+    ('{"type":"ping"', "bad_json"),
+    ('{"type":"ping","id":1e3000}', "bad_json"),
+    ('{"type":"ping","id":"1"}', "bad_json"),
     (b"\x00\x01\x02", "binary_message"),
     ('{"type":"dance"}', "unknown_type"),
     ('{"type":"queue","data":{"track_ids":["1"]}}', "bad_message"),
@@ -87,6 +91,53 @@ async def test_bad_input_is_answered_by_its_code_and_the_stream_goes_on(library:
         samples += [s for _, s in (await hear(client, lambda i: is_frame(i, start=RATE))).frames]
         got = np.concatenate(samples, axis=1)
         np.testing.assert_array_equal(got, x[:, : got.shape[1]])
+
+
+async def test_nothing_to_act_on_is_no_stream_whatever_comes_first(library: Library) -> None:
+    track = library.add("song.wav", music(1))
+    orders = [
+        Seek(seconds=0),
+        Next(),
+        Queue(track_ids=[track.id]),
+        Set(bypass=True),
+        Pause(),
+        Resume(),
+        Stop(),
+    ]
+    async with connected(library, None) as client:
+        for order in orders:
+            assert (await client.refusal(order)).code == "no_stream"
+        await client.request(Credit(upto=5, played=3))  # means nothing, and harms nothing
+        assert (await client.refusal(PlayNormal(track_id=77))).code == "unknown_track"
+        for order in orders:
+            assert (await client.refusal(order)).code == "no_stream"
+        await client.request(PlayNormal(track_id=track.id))
+        await client.request(Resume())  # not paused
+        for credit in (Credit(upto=0, played=10**9), Credit(upto=10**9, played=0, epoch=10**6)):
+            await client.request(credit)  # of audio never sent; of an epoch never begun
+        assert (await hear(client)).first(AudioStreamEnd).delivered_frames == track.frames
+
+
+async def test_message_beyond_the_hard_limit_closes_its_socket_and_no_other(library: Library) -> None:
+    x = music(2)
+    track = library.add("song.wav", x)
+    async with (
+        asyncio.timeout(HANG_S),
+        running(library.config()) as address,
+        Client.connect(address) as other,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{address}/ws", max_msg_size=0) as ws,
+    ):
+        await other.request(SLOW)
+        await other.request(PlayNormal(track_id=track.id))
+        await ws.send_str(protocol.encode(PlayNormal(track_id=track.id)).decode())
+        await ws.send_str('{"type":"ping","data":{"x":"' + "y" * HARD_LIMIT + '"}}')
+        while (await ws.receive()).type not in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED):
+            pass
+        assert ws.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+        np.testing.assert_array_equal((await hear(other)).samples, x)
+        async with http.get(f"{address}/api/system/status") as answer:
+            assert (await answer.json())["streams"] == 1  # the other's; a socket closed so is not parked
 
 
 async def test_every_request_gets_exactly_one_answer(library: Library) -> None:

@@ -357,15 +357,24 @@ async def test_16_bit_stream_is_the_file_within_its_dither(library: Library) -> 
     assert np.abs(heard.samples - x * 32768).max() <= 1
 
 
-@pytest.mark.parametrize("harm", ["delete", "truncate", "replace"])
+def scribble(path: str) -> None:
+    """Other bytes, as many, in the same file."""
+    with open(path, "r+b") as f:
+        f.write(b"\xa5" * os.path.getsize(path))
+
+
+@pytest.mark.parametrize("harm", ["delete", "truncate", "replace", "overwrite"])
 async def test_file_harmed_while_playing_ends_that_stream_only(library: Library, harm: str) -> None:
     x, y = music(20), music(3, seed=1)
-    victim, other = library.add("victim.wav", x), library.add("other.wav", y)
+    suffix = "flac" if harm == "overwrite" else "wav"
+    victim, other = library.add(f"victim.{suffix}", x), library.add("other.wav", y)
     async with connected(library, Hello(lead_ms=100, max_buffer_ms=200)) as client:
         await client.request(PlayNormal(track_id=victim.id))
         await client.frame()
         if harm == "truncate":
             os.truncate(victim.path, 200_000)
+        elif harm == "overwrite":  # in place: the open file changes under the reader
+            scribble(victim.path)
         elif harm == "delete":
             os.unlink(victim.path)
         else:
@@ -374,7 +383,7 @@ async def test_file_harmed_while_playing_ends_that_stream_only(library: Library,
         heard = await hear(
             client, lambda i: isinstance(i, Error) or (isinstance(i, tuple) and i[0].epoch == 2)
         )
-        if harm == "truncate":
+        if harm in ("truncate", "overwrite"):
             assert heard.events[-1].code == "unreadable"
             assert (await client.event(AudioStreamEnd)).reason == "error"
             assert (await client.refusal(Seek(seconds=1))).code == "no_stream"
