@@ -1,45 +1,26 @@
 #include "temporal.h"
 
-#include "fft.h"
+#include "onset.h"
 #include "tempo.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Samples lie in AUR_LANES segments side by side: one transposition a block, then windows, products
- * and band sums are plain vector loops. A lane holds SPAN consecutive frames; two neighbours share
- * one complex transform.
- */
-#define SPAN 8u
-#define BLOCK_ROWS (AUR_LANES * SPAN)
-#define BANDS 8u
-#define LAG 3u            /* rows between the two amplitudes that are compared */
+#define BLOCK_ROWS AUR_ONSET_BLOCK
 #define MOMENT_ROWS 16u   /* 93 ms */
-#define FLOOR 0.1f        /* of the running peak: what a rise is measured against */
-#define BREATH 0.3f       /* rises below this, of at most BANDS, are the breathing of held sounds */
-#define QUIET_BAND 0.1f   /* of the loudest band's running peak: least peak of any band */
-#define PEAK_SECONDS 3.0  /* the running peak falls by 1/e in this time */
-#define LOW_BANDS 2u      /* below 200 Hz: the kick */
-#define ACCENT_BANDS 6u   /* below 3.2 kHz: kick and snare carry the beat, cymbals divide it */
 #define PAST 64u          /* rows kept in front of a block: smoothing and onsets look back */
 #define ONSET_TAPS 25u    /* Hann, 145 ms: what is finer than this is no pulse */
 #define ACCENT_TAPS 13u   /* Hann, 75 ms */
 #define HOLD_SECONDS 2.0  /* pauses shorter than this are part of the music */
 #define WAIT_ROWS 5u      /* 29 ms: least distance of two onsets */
 #define AROUND_ROWS 17u   /* 99 ms each side: what an onset has to stand out from */
-#define ONSET_ABOVE 0.42f /* by how much, of at most BANDS */
+#define ONSET_ABOVE 0.42f /* by how much, of at most AUR_ONSET_BANDS */
 #define ACTIVE_RANGE 1e-5 /* -50 dB from the 95th percentile */
-
-static const double band_edges_hz[BANDS + 1] = {30, 100, 200, 400, 800, 1600, 3200, 6400, 14000};
-
-enum { ONSET, LOW, HIGH, ROW_KINDS };
 
 /* Everything that later rows need to know about earlier ones. */
 typedef struct {
-    float peak[BANDS];
-    float before[LAG][BANDS];
-    float rows[ROW_KINDS][PAST + BLOCK_ROWS]; /* the last PAST rows, then room for a block */
+    aur_onset_history history;
+    float rows[AUR_ONSET_KINDS][PAST + BLOCK_ROWS]; /* the last PAST rows, then room for a block */
 } carry;
 
 /* MOMENT_ROWS rows, or fewer at the end of a signal: their loudest power and the onsets among them. */
@@ -50,37 +31,22 @@ typedef struct {
 } moment;
 
 struct aur_temporal {
+    aur_onset *onset;
     double row_rate;
     size_t frame, hop, history, block; /* samples; history = frame - hop precede each block */
-    size_t edges[BANDS + 1];           /* bins */
-    float decay;
     float onset_taps[ONSET_TAPS], accent_taps[ACCENT_TAPS];
-    aur_simd simd;
-    aur_fft *plan;
-    float *window;  /* frame */
     float *pending; /* history + block samples, `fill` of them filled */
-    float *scratch; /* see scratch_floats */
+    float *scratch; /* aur_onset's */
     size_t fill;
     int started, seam; /* seam: this signal was appended to music */
     carry carry;
     size_t earlier, earlier_moments; /* in kept and moments, of signals that this one was appended to */
     size_t rows;
-    size_t capacity;        /* in rows: room for one block more than there are, always */
-    float *kept[ROW_KINDS]; /* smoothed, every second row */
+    size_t capacity;              /* in rows: room for one block more than there are, always */
+    float *kept[AUR_ONSET_KINDS]; /* smoothed, every second row */
     moment *moments;
     aur_status status;
 };
-
-/* Segments in lanes, then the transform's re and im. */
-static size_t lane_floats(const aur_temporal *s) {
-    return (s->history + SPAN * s->hop) * AUR_LANES;
-}
-static size_t transform_floats(const aur_temporal *s) {
-    return aur_fft_row(s->frame) * AUR_LANES;
-}
-static size_t scratch_floats(const aur_temporal *s) {
-    return lane_floats(s) + 2 * transform_floats(s);
-}
 
 static float *floats(size_t count) {
     float *p = aligned_alloc(64, (count * sizeof *p + 63) / 64 * 64);
@@ -99,7 +65,7 @@ static aur_status grow(aur_temporal *s, size_t more) {
     const size_t needed = MOMENT_ROWS * s->earlier_moments + s->rows + BLOCK_ROWS + more;
     if (needed <= s->capacity) return AUR_OK;
     const size_t capacity = s->capacity ? needed + s->capacity : 32 * BLOCK_ROWS;
-    for (size_t k = 0; k < ROW_KINDS; k++) {
+    for (size_t k = 0; k < AUR_ONSET_KINDS; k++) {
         float *kept = realloc(s->kept[k], capacity / 2 * sizeof *kept);
         if (!kept) return AUR_ENOMEM;
         s->kept[k] = kept;
@@ -116,33 +82,25 @@ aur_status aur_temporal_create(double sample_rate, aur_temporal **out) {
     if (!(sample_rate >= 8000.0 && sample_rate <= 96000.0)) return AUR_EINVAL;
     aur_temporal *s = calloc(1, sizeof *s);
     if (!s) return AUR_ENOMEM;
-    s->frame = 128;
-    while ((double)s->frame * 44100.0 < sample_rate * 1024.0 / sqrt(2.0))
-        s->frame *= 2;
-    s->hop = (size_t)floor(sample_rate * 256.0 / 44100.0 + 0.5);
+    aur_status status = aur_onset_create(sample_rate, &s->onset);
+    if (status) {
+        free(s);
+        return status;
+    }
+    s->frame = s->onset->frame, s->hop = s->onset->hop;
     s->history = s->frame - s->hop;
     s->block = BLOCK_ROWS * s->hop;
     s->row_rate = sample_rate / (double)s->hop;
-    s->decay = (float)exp(-1.0 / (PEAK_SECONDS * s->row_rate));
-    s->simd = aur_simd_select();
-    for (size_t b = 0; b <= BANDS; b++) {
-        const double bin = floor(band_edges_hz[b] * (double)s->frame / sample_rate + 0.5);
-        s->edges[b] = (size_t)aur_clamp(bin, 1.0, (double)(s->frame / 2));
-    }
     hann(s->onset_taps, ONSET_TAPS, 2.0 / (ONSET_TAPS + 1));
     hann(s->accent_taps, ACCENT_TAPS, 2.0 / (ACCENT_TAPS + 1));
-    aur_status status = aur_fft_create(s->frame, &s->plan);
-    s->window = floats(s->frame);
     s->pending = floats(s->history + s->block);
-    s->scratch = floats(scratch_floats(s));
-    if (!status && (!s->window || !s->pending || !s->scratch)) status = AUR_ENOMEM;
+    s->scratch = floats(s->onset->scratch);
+    if (!s->pending || !s->scratch) status = AUR_ENOMEM;
     if (!status) status = grow(s, 0);
     if (status) {
         aur_temporal_destroy(s);
         return status;
     }
-    for (size_t i = 0; i < s->frame; i++)
-        s->window[i] = (float)(0.5 - 0.5 * cos(2.0 * AUR_PI * (double)i / (double)s->frame));
     aur_temporal_reset(s);
     *out = s;
     return AUR_OK;
@@ -150,11 +108,10 @@ aur_status aur_temporal_create(double sample_rate, aur_temporal **out) {
 
 void aur_temporal_destroy(aur_temporal *s) {
     if (!s) return;
-    aur_fft_destroy(s->plan);
-    free(s->window);
+    aur_onset_destroy(s->onset);
     free(s->pending);
     free(s->scratch);
-    for (size_t k = 0; k < ROW_KINDS; k++)
+    for (size_t k = 0; k < AUR_ONSET_KINDS; k++)
         free(s->kept[k]);
     free(s->moments);
     free(s);
@@ -168,119 +125,6 @@ void aur_temporal_reset(aur_temporal *s) {
     s->rows = s->earlier = s->earlier_moments = 0;
     s->status = AUR_OK;
 }
-
-/* Frames `first` and `first + 1` of every lane, windowed, as the two halves of a complex input. */
-AUR_INLINE void load_body(const float *restrict a, const float *restrict b, const float *restrict window,
-                          size_t frame, float *restrict re, float *restrict im) {
-    for (size_t i = 0; i < frame; i++) {
-        const size_t to = aur_fft_row(i) * AUR_LANES, from = i * AUR_LANES;
-        for (size_t l = 0; l < AUR_LANES; l++) {
-            re[to + l] = a[from + l] * window[i];
-            im[to + l] = b[from + l] * window[i];
-        }
-    }
-}
-
-/* Band power of both frames of every lane: power[2][BANDS][AUR_LANES]. */
-AUR_INLINE void bands_body(const float *restrict re, const float *restrict im, const uint16_t *restrict rows,
-                           size_t frame, const size_t *restrict edges, float *restrict power) {
-    for (size_t band = 0; band < BANDS; band++) {
-        float pa[AUR_LANES] = {0}, pb[AUR_LANES] = {0};
-        for (size_t k = edges[band]; k < edges[band + 1]; k++) {
-            const size_t u = rows[k] * (size_t)AUR_LANES, v = rows[frame - k] * (size_t)AUR_LANES;
-            const float *ur = re + u, *ui = im + u, *vr = re + v, *vi = im + v;
-            for (size_t l = 0; l < AUR_LANES; l++) {
-                const float ar = ur[l] + vr[l], ai = ui[l] - vi[l];
-                const float br = ui[l] + vi[l], bi = vr[l] - ur[l];
-                pa[l] += ar * ar + ai * ai;
-                pb[l] += br * br + bi * bi;
-            }
-        }
-        memcpy(power + band * AUR_LANES, pa, sizeof pa);
-        memcpy(power + (BANDS + band) * AUR_LANES, pb, sizeof pb);
-    }
-}
-
-/*
- * One row: how much louder each band is than LAG rows ago. ONSET is the rise of the logarithm in
- * its bounded form, (a - p) / (a + p) = tanh(ln(a / p) / 2), summed over bands, with a floor of a share
- * of the band's running peak; LOW and HIGH are the plain rise over that peak, in which a loud hit
- * outweighs a soft one.
- */
-AUR_INLINE void row_body(const float *restrict a, carry *restrict c, float decay, size_t at) {
-    float loudest = 0.0f, rise[BANDS], share[BANDS], onset = 0.0f, low = 0.0f, high = 0.0f;
-    for (size_t b = 0; b < BANDS; b++) {
-        const float fallen = c->peak[b] * decay;
-        c->peak[b] = a[b] > fallen ? a[b] : fallen;
-    }
-    for (size_t b = 0; b < BANDS; b++)
-        loudest = c->peak[b] > loudest ? c->peak[b] : loudest;
-    for (size_t b = 0; b < BANDS; b++) {
-        const float least = QUIET_BAND * loudest, p = c->before[0][b];
-        const float peak = (c->peak[b] > least ? c->peak[b] : least) + 1e-30f;
-        const float up = a[b] > p ? a[b] - p : 0.0f;
-        rise[b] = up / (a[b] + p + FLOOR * peak);
-        share[b] = up / peak;
-    }
-    for (size_t b = 0; b < BANDS; b++)
-        onset += rise[b];
-    for (size_t b = 0; b < LOW_BANDS; b++)
-        low += share[b];
-    for (size_t b = LOW_BANDS; b < ACCENT_BANDS; b++)
-        high += share[b];
-    memmove(c->before[0], c->before[1], sizeof c->before - sizeof c->before[0]);
-    memcpy(c->before[LAG - 1], a, sizeof c->before[0]);
-    c->rows[ONSET][at] = onset > BREATH ? onset - BREATH : 0.0f;
-    c->rows[LOW][at] = low;
-    c->rows[HIGH][at] = high;
-}
-
-/* The first `count` rows of the block in `pending`, into c->rows, and their total power. */
-AUR_INLINE void rows_body(const aur_temporal *s, const float *restrict pending, size_t count, float *scratch,
-                          carry *c, float *total) {
-    float amplitude[BLOCK_ROWS][BANDS], power[2 * BANDS * AUR_LANES];
-    const size_t length = s->history + SPAN * s->hop;
-    float *lanes = scratch, *re = lanes + lane_floats(s), *im = re + transform_floats(s);
-    for (size_t i = 0; i < length; i++)
-        for (size_t l = 0; l < AUR_LANES; l++)
-            lanes[i * AUR_LANES + l] = pending[l * SPAN * s->hop + i];
-    for (size_t f = 0; f < SPAN; f += 2) {
-        const float *a = lanes + f * s->hop * AUR_LANES;
-        load_body(a, a + s->hop * AUR_LANES, s->window, s->frame, re, im);
-        aur_fft_forward(s->plan, re, im);
-        bands_body(re, im, aur_fft_rows(s->plan), s->frame, s->edges, power);
-        for (size_t l = 0; l < AUR_LANES; l++)
-            for (size_t b = 0; b < BANDS; b++) {
-                amplitude[l * SPAN + f][b] = power[b * AUR_LANES + l];
-                amplitude[l * SPAN + f + 1][b] = power[(BANDS + b) * AUR_LANES + l];
-            }
-    }
-    for (size_t r = 0; r < count; r++) {
-        total[r] = 0.0f;
-        for (size_t b = 0; b < BANDS; b++) {
-            const float p = amplitude[r][b] < 1e30f ? amplitude[r][b] : 1e30f;
-            amplitude[r][b] = sqrtf(p);
-            total[r] += p;
-        }
-        row_body(amplitude[r], c, s->decay, PAST + r);
-    }
-}
-
-typedef void rows_function(const aur_temporal *, const float *, size_t, float *, carry *, float *);
-
-#define ROWS(name, target)                                                                                   \
-    target static void name(const aur_temporal *s, const float *pending, size_t count, float *scratch,       \
-                            carry *c, float *total) {                                                        \
-        rows_body(s, pending, count, scratch, c, total);                                                     \
-    }
-ROWS(rows_baseline, )
-#ifdef AUR_X86
-ROWS(rows_avx2, AUR_TARGET_AVX2)
-ROWS(rows_avx512, AUR_TARGET_AVX512)
-static rows_function *const rows_of[] = {rows_baseline, rows_avx2, rows_avx512};
-#else
-static rows_function *const rows_of[] = {rows_baseline};
-#endif
 
 /* A local maximum of onset strength that stands out from its surroundings. Rows from..to are known. */
 static int is_onset(const float *onset, size_t r, size_t from, size_t to) {
@@ -297,7 +141,7 @@ static int is_onset(const float *onset, size_t r, size_t from, size_t to) {
 
 /* Kept rows that feel how a signal rises out of nothing at its start: after music that is no event. */
 static size_t spoilt_rows(const aur_temporal *s) {
-    return (LAG + s->frame / s->hop + ONSET_TAPS) / 2 + 1;
+    return (AUR_ONSET_LAG + s->frame / s->hop + ONSET_TAPS) / 2 + 1;
 }
 
 /*
@@ -308,16 +152,18 @@ static void advance(const aur_temporal *s, const float *pending, size_t first, s
                     float *scratch, carry *c, moment *moments) {
     moments += s->earlier_moments;
     float total[BLOCK_ROWS];
-    rows_of[s->simd](s, pending, count, scratch, c, total);
+    float *const rows[AUR_ONSET_KINDS] = {c->rows[AUR_ONSET] + PAST, c->rows[AUR_ONSET_LOW] + PAST,
+                                          c->rows[AUR_ONSET_HIGH] + PAST};
+    aur_onset_rows(s->onset, pending, count, scratch, &c->history, rows, total);
     for (size_t r = 0; r < count; r++) {
         moment *m = moments + (first + r) / MOMENT_ROWS;
         if ((first + r) % MOMENT_ROWS == 0) *m = (moment){.seam = s->seam && first + r == 0};
         m->rows++;
         if (total[r] > m->power) m->power = total[r];
     }
-    for (size_t k = 0; k < ROW_KINDS; k++) {
-        const size_t taps = k == ONSET ? ONSET_TAPS : ACCENT_TAPS;
-        const float *h = k == ONSET ? s->onset_taps : s->accent_taps;
+    for (size_t k = 0; k < AUR_ONSET_KINDS; k++) {
+        const size_t taps = k == AUR_ONSET ? ONSET_TAPS : ACCENT_TAPS;
+        const float *h = k == AUR_ONSET ? s->onset_taps : s->accent_taps;
         for (size_t i = 0; i < count / 2; i++) {
             const float *x = c->rows[k] + PAST + 2 * i + 2 - taps;
             float sum = 0.0f;
@@ -330,7 +176,7 @@ static void advance(const aur_temporal *s, const float *pending, size_t first, s
     const size_t from = first < PAST ? PAST - first : 0, to = PAST + count;
     const size_t lag = end ? 0 : AROUND_ROWS;
     for (size_t at = from > PAST - AROUND_ROWS ? from : PAST - AROUND_ROWS; at + lag < to; at++)
-        if (is_onset(c->rows[ONSET], at, from, to)) moments[(first + at - PAST) / MOMENT_ROWS].onsets++;
+        if (is_onset(c->rows[AUR_ONSET], at, from, to)) moments[(first + at - PAST) / MOMENT_ROWS].onsets++;
 }
 
 void aur_temporal_process(aur_temporal *s, const float *mono, size_t frames) {
@@ -344,7 +190,7 @@ void aur_temporal_process(aur_temporal *s, const float *mono, size_t frames) {
         s->fill += n, mono += n, frames -= n;
         if (n < room) break;
         advance(s, s->pending, s->rows, BLOCK_ROWS, 0, s->scratch, &s->carry, s->moments);
-        for (size_t k = 0; k < ROW_KINDS; k++)
+        for (size_t k = 0; k < AUR_ONSET_KINDS; k++)
             memmove(s->carry.rows[k], s->carry.rows[k] + BLOCK_ROWS, PAST * sizeof(float));
         memcpy(s->pending, s->pending + s->block, s->history * sizeof *mono);
         s->fill = s->history;
@@ -368,7 +214,7 @@ static void conclude(aur_temporal *s, size_t fresh, size_t nothing) {
     advance(s, s->pending, s->rows, fresh, 1, s->scratch, &s->carry, s->moments);
     s->earlier += (s->rows + fresh) / 2;
     s->earlier_moments += moments_of(s->rows + fresh);
-    for (size_t k = 0; k < ROW_KINDS; k++)
+    for (size_t k = 0; k < AUR_ONSET_KINDS; k++)
         memset(s->kept[k] + s->earlier, 0, nothing / 2 * sizeof(float));
     s->earlier += nothing / 2;
     for (size_t rows = nothing; rows;) {
@@ -390,11 +236,11 @@ void aur_temporal_append(aur_temporal *s, const aur_temporal *next, uint64_t sil
     s->status = grow(s, nothing + (moments + 3) * MOMENT_ROWS); /* three that may not be full */
     if (!s->status) {
         conclude(s, fresh, nothing);
-        for (size_t k = 0; k < ROW_KINDS; k++)
+        for (size_t k = 0; k < AUR_ONSET_KINDS; k++)
             memcpy(s->kept[k] + s->earlier, next->kept[k], (next->earlier + next->rows / 2) * sizeof(float));
         memcpy(s->moments + s->earlier_moments, next->moments, moments * sizeof *s->moments);
         const size_t rows = next->earlier + next->rows / 2, spoilt = spoilt_rows(s);
-        for (size_t k = 0; k < ROW_KINDS && music; k++)
+        for (size_t k = 0; k < AUR_ONSET_KINDS && music; k++)
             memset(s->kept[k] + s->earlier, 0, (rows < spoilt ? rows : spoilt) * sizeof(float));
         if (music && moments) s->moments[s->earlier_moments].seam = 1;
         s->seam = next->seam || (music && !next->earlier_moments);
@@ -445,7 +291,7 @@ aur_status aur_temporal_finish(const aur_temporal *s, aur_temporal_result *out) 
     if (s->status) return s->status;
     const size_t fresh = waiting(s), count = s->earlier_moments + s->rows / MOMENT_ROWS;
     const size_t room = count + BLOCK_ROWS / MOMENT_ROWS;
-    float *scratch = floats(scratch_floats(s)), *sorted = floats(room);
+    float *scratch = floats(s->onset->scratch), *sorted = floats(room);
     moment *moments = malloc(room * sizeof *moments);
     carry *c = malloc(sizeof *c);
     aur_status status = scratch && sorted && moments && c ? AUR_OK : AUR_ENOMEM;
@@ -457,7 +303,8 @@ aur_status aur_temporal_finish(const aur_temporal *s, aur_temporal_result *out) 
         density(s, moments, count + moments_of(fresh), sorted, out);
         aur_restore_denormals(env);
         aur_tempo tempo;
-        status = aur_tempo_estimate(&(aur_tempo_rows){s->kept[ONSET], s->kept[LOW], s->kept[HIGH],
+        status = aur_tempo_estimate(&(aur_tempo_rows){s->kept[AUR_ONSET], s->kept[AUR_ONSET_LOW],
+                                                      s->kept[AUR_ONSET_HIGH],
                                                       s->earlier + (s->rows + fresh) / 2, s->row_rate / 2.0},
                                     &tempo);
         if (!status) {

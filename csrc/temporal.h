@@ -1,11 +1,11 @@
 /*
- * temporal.h: onset strength, tempo, rhythm stability and transient density of one signal. This
- * file owns the front end (samples -> rows of onset strength, onsets, active time); the decision
- * about the tempo is tempo.h's.
+ * temporal.h: tempo, rhythm stability and transient density of one signal. This file keeps what
+ * onset.h makes of the samples, and knows onsets and active time; the decision about the tempo is
+ * tempo.h's.
  *
  * Input: mono, (L + R) / 2 after the 5 Hz high-pass, 8..96 kHz. Frames of about 23 ms (a power of
  * two) every 5.8 ms start at the first sample that is not zero, so digital silence in front of a
- * track changes nothing. Everything is measured relative to the signal itself: a gain changes no
+ * track changes nothing (onset.h). Everything is measured relative to the signal itself: a gain changes no
  * result beyond rounding.
  *
  * Memory: process allocates nothing but the rows it keeps: 1.1 kB a second of signal, grown by
