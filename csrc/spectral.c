@@ -1,6 +1,7 @@
 #include "spectral.h"
 
 #include "fft.h"
+#include "turn.h"
 
 #include <float.h>
 #include <stdlib.h>
@@ -12,23 +13,11 @@
 #define ACROSS (L + OVERLAP)      /* those, to a multiple of four */
 #define TURN 32u                  /* divides every hop */
 
-/* Elementary intervals between the edges of the seven bands and of the 1/3 octaves: both are sums of
- * these, so every bin is added once. */
-#define MAX_SEGMENTS (AUR_SPECTRAL_BANDS + 1 + AUR_SPECTRAL_LTAS + 1)
-
 #define COARSE_BINS (AUR_ACTIVITY_BINS / AUR_ACTIVITY_COARSE)
-
-static const double band_edges[AUR_SPECTRAL_BANDS + 1] = {20, 60, 250, 500, 2000, 4000, 6000, 20000};
-
-typedef struct {
-    double low, high;   /* Hz */
-    size_t first, last; /* bins touched; bin k covers (k - 1/2 .. k + 1/2) fs / N */
-    float weight_first, weight_last;
-} segment;
 
 typedef struct { /* one row of per-frame results, a value a lane */
     float energy[L], centroid[L], rolloff[L], flatness[L];
-    float segments[MAX_SEGMENTS][L];
+    float segments[AUR_BANDS_SEGMENTS][L];
 } frame_row;
 
 typedef struct { /* sums over the frames of one level */
@@ -42,7 +31,7 @@ typedef struct {
     aur_activity_grid grid;
     uint32_t counts[AUR_ACTIVITY_BINS];
     level_sum sums[AUR_ACTIVITY_BINS];
-    double segments[COARSE_BINS][MAX_SEGMENTS];
+    double segments[COARSE_BINS][AUR_BANDS_SEGMENTS];
 } totals;
 
 struct aur_spectral {
@@ -50,7 +39,7 @@ struct aur_spectral {
     size_t length, hop, bins, pitch; /* pitch: floats from one column to the next */
     size_t flat_first, flat_last;
     unsigned segment_count;
-    segment segment[MAX_SEGMENTS];
+    aur_segment segment[AUR_BANDS_SEGMENTS];
     double power_scale; /* from the sum of |L|^2 + |R|^2 over bins to the mean square of a channel */
     aur_fft *fft;
     void (*transform)(aur_spectral *);
@@ -63,23 +52,6 @@ static size_t round_up(size_t n) {
     return (n + 15) / 16 * 16;
 }
 
-/* Four columns by four elements, turned round: out[i * ACROSS + k] = in[k * pitch + i]. */
-AUR_INLINE void turn(const float *restrict in, size_t pitch, float *restrict out) {
-#if defined(__SSE2__)
-    __m128 a = _mm_loadu_ps(in), b = _mm_loadu_ps(in + pitch);
-    __m128 c = _mm_loadu_ps(in + 2 * pitch), d = _mm_loadu_ps(in + 3 * pitch);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(out, a);
-    _mm_storeu_ps(out + ACROSS, b);
-    _mm_storeu_ps(out + 2 * ACROSS, c);
-    _mm_storeu_ps(out + 3 * ACROSS, d);
-#else
-    for (size_t i = 0; i < 4; i++)
-        for (size_t k = 0; k < 4; k++)
-            out[i * ACROSS + k] = in[k * pitch + i];
-#endif
-}
-
 /* The columns are one hop each; lane l of frame sample a * hop + j is column l + a, element j. They are
  * turned TURN elements at a time, so that what is stored in quads is not read back whole at once. */
 AUR_INLINE void gather(const aur_spectral *s) {
@@ -88,7 +60,8 @@ AUR_INLINE void gather(const aur_spectral *s) {
         for (size_t side = 0; side < 2; side++)
             for (size_t c = 0; c < ACROSS; c += 4)
                 for (size_t j = 0; j < TURN; j += 4)
-                    turn(s->columns[side] + c * s->pitch + from + j, s->pitch, turned[side] + j * ACROSS + c);
+                    aur_turn(s->columns[side] + c * s->pitch + from + j, s->pitch,
+                             turned[side] + j * ACROSS + c, ACROSS);
         for (size_t j = 0; j < TURN; j++)
             for (size_t a = 0; a < OVERLAP; a++) {
                 const float *restrict left = turned[0] + j * ACROSS + a;
@@ -137,7 +110,7 @@ AUR_INLINE void magnitudes(const aur_spectral *s, float *restrict sum, float *re
 
 AUR_INLINE void band_energies(const aur_spectral *s, frame_row *row) {
     for (unsigned g = 0; g < s->segment_count; g++) {
-        const segment *seg = &s->segment[g];
+        const aur_segment *seg = &s->segment[g];
         float sum[L] = {0};
         for (size_t k = seg->first; k <= seg->last; k++) {
             const float w = k == seg->first ? seg->weight_first : k == seg->last ? seg->weight_last : 1.0f;
@@ -234,37 +207,6 @@ AUR_INLINE void transform(aur_spectral *s) {
 
 AUR_VARIANTS(transform, (aur_spectral * s), (s))
 
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Centre of 1/3 octave g, g = 0 at 20 Hz nominal (exact base-ten frequencies, IEC 61260-1). */
-static double ltas_edge(int g) {
-    return pow(10.0, (13 + g - 0.5) / 10.0);
-}
-
-static void lay_out_segments(aur_spectral *s) {
-    double edges[MAX_SEGMENTS];
-    unsigned n = 0;
-    for (int b = 0; b <= AUR_SPECTRAL_BANDS; b++)
-        edges[n++] = band_edges[b];
-    for (int g = 0; g <= AUR_SPECTRAL_LTAS; g++)
-        edges[n++] = ltas_edge(g);
-    qsort(edges, n, sizeof *edges, ascending);
-    const double width = s->sample_rate / (double)s->length, nyquist = s->sample_rate / 2.0;
-    for (unsigned i = 0; i + 1 < n; i++) {
-        segment seg = {.low = edges[i], .high = edges[i + 1] < nyquist ? edges[i + 1] : nyquist};
-        if (!(seg.low < seg.high)) continue; /* equal edges, or above Nyquist */
-        const double from = seg.low / width + 0.5, to = seg.high / width + 0.5;
-        seg.first = (size_t)from;
-        seg.last = (size_t)to < s->bins - 1 ? (size_t)to : s->bins - 1;
-        seg.weight_first = (float)(seg.first == seg.last ? to - from : (double)(seg.first + 1) - from);
-        seg.weight_last = (float)(to - (double)seg.last);
-        s->segment[s->segment_count++] = seg;
-    }
-}
-
 aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     *out = NULL;
     if (!(sample_rate >= 4000.0 && sample_rate <= 96000.0)) return AUR_EINVAL;
@@ -306,7 +248,7 @@ aur_status aur_spectral_create(double sample_rate, aur_spectral **out) {
     s->flat_first = (size_t)ceil(50.0 / bin);
     s->flat_last = (size_t)(16000.0 / bin);
     if (s->flat_last > bins - 1) s->flat_last = bins - 1;
-    lay_out_segments(s);
+    s->segment_count = aur_bands_lay_out(sample_rate, length, s->segment);
     *out = s;
     return AUR_OK;
 }
@@ -422,7 +364,7 @@ void aur_spectral_append(aur_spectral *s, const aur_spectral *next) {
 void aur_spectral_finish(const aur_spectral *s, aur_spectral_result *out) {
     *out = (aur_spectral_result){.frames = s->t.frames};
     const int first = aur_activity_first(s->t.counts);
-    double segments[MAX_SEGMENTS] = {0};
+    double segments[AUR_BANDS_SEGMENTS] = {0};
     level_sum sum = {0};
     for (int b = first; b < AUR_ACTIVITY_BINS; b++) {
         out->active_frames += s->t.counts[b];
@@ -433,21 +375,12 @@ void aur_spectral_finish(const aur_spectral *s, aur_spectral_result *out) {
     for (int b = first / AUR_ACTIVITY_COARSE; b < COARSE_BINS; b++)
         for (unsigned g = 0; g < s->segment_count; g++)
             segments[g] += s->t.segments[b][g];
-    double total = 0.0, ltas[AUR_SPECTRAL_LTAS] = {0};
-    for (unsigned g = 0; g < s->segment_count; g++) {
-        const double middle = sqrt(s->segment[g].low * s->segment[g].high);
-        for (int b = 0; b < AUR_SPECTRAL_BANDS; b++)
-            if (middle > band_edges[b] && middle < band_edges[b + 1]) {
-                out->bands[b] += segments[g];
-                total += segments[g];
-            }
-        for (int i = 0; i < AUR_SPECTRAL_LTAS; i++)
-            if (middle > ltas_edge(i) && middle < ltas_edge(i + 1)) ltas[i] += segments[g];
-    }
+    double ltas[AUR_BANDS_LTAS] = {0};
+    const double total = aur_bands_fold(s->segment, s->segment_count, segments, out->bands, ltas);
     const double active = (double)out->active_frames;
-    for (int b = 0; b < AUR_SPECTRAL_BANDS; b++)
+    for (int b = 0; b < AUR_BANDS; b++)
         out->bands[b] = total > 0.0 ? out->bands[b] / total : 0.0;
-    for (int i = 0; i < AUR_SPECTRAL_LTAS; i++) {
+    for (int i = 0; i < AUR_BANDS_LTAS; i++) {
         const double mean = active > 0.0 ? ltas[i] * s->power_scale / active : 0.0;
         out->ltas_db[i] = mean > 1e-12 ? aur_power_db(mean) : -120.0;
     }

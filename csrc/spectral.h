@@ -13,16 +13,14 @@
 #define AUR_SPECTRAL_H
 
 #include "activity.h"
+#include "bands.h"
 #include "simd.h"
-
-#define AUR_SPECTRAL_BANDS 7
-#define AUR_SPECTRAL_LTAS 31
 
 typedef struct aur_spectral aur_spectral;
 
 typedef struct {
-    double bands[AUR_SPECTRAL_BANDS];  /* share of energy, sum 1; all 0 when no frame was active */
-    double ltas_db[AUR_SPECTRAL_LTAS]; /* 1/3 octaves around 20 Hz .. 20 kHz, mean square in dBFS, >= -120 */
+    double bands[AUR_BANDS];        /* share of energy, sum 1; all 0 when no frame was active */
+    double ltas_db[AUR_BANDS_LTAS]; /* 1/3 octaves around 20 Hz .. 20 kHz, mean square in dBFS, >= -120 */
     double centroid; /* mean over active frames of sum f|X| / sum |X| of M, / 8000, clipped to 1 */
     double rolloff;  /* mean of the lowest f with 85 % of the cumulated |X|, / 10000, clipped to 1 */
     double flatness; /* mean of geometric / arithmetic mean of power, 50 Hz .. 16 kHz */
