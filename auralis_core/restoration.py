@@ -29,12 +29,16 @@ EXPONENTS, FLATTENINGS = (2.0, 3.0), 1.0 - np.geomspace(1.0, 1e-4, 48)
 #: these ratios, give or take (natural logarithms). And what a dB² of a profile's misfit weighs beside them.
 TAILS, TAIL_RATIOS, TAIL_SPREADS = (1e-2, 1e-4), (0.54, 0.26), (0.065, 0.2)
 PROFILE_WEIGHT = 3.0
+#: A limiter that came last pinned peaks to the very top: more than this share of the samples, and more times
+#: as many as in the steps of the histogram below. The tail is then no longer music's, and weighs less.
+PINNED_SHARE, PINNED_TIMES, PINNED_WEIGHT = 5e-5, 4.0, 0.1
 #: Heights over one half that must have been heard.
 FEWEST_HEIGHTS = 6
 #: Fine detail that nobody flattened grows with the height it rides at, by this factor at the top less one.
 NATURAL_GROWTH = 0.2
-#: Flattening under which a profile of fine detail shows none, and share of its misfit that it has to explain.
-NO_FLATTENING, EXPLAINED = 0.15, 0.4
+#: Mean square of a profile of fine detail, dB², that a curve has to explain before it counts as shown:
+#: limited pieces come to .7, saturated ones mostly to 2 to 50.
+EXPLAINED = 1.0
 #: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: by
 #: this factor between the last two 128ths of the height, where a hard clip leaves 0.8 to 1.1.
 SOFT_EXPONENT, PILED_UP = 2.2, 1.25
@@ -186,7 +190,7 @@ def _inverse_curve(
         k = int(squares.argmin())
         if squares[k] < told:
             told, rest = float(squares[k]), misfits[k]
-            shown = FLATTENINGS[k] >= NO_FLATTENING and told < (1.0 - EXPLAINED) * float(squares[0])
+            shown = float(squares[0]) - told > EXPLAINED
         inverses = _inverses(p)
         costs = PROFILE_WEIGHT * squares + np.array([amplitudes.oddity(gains) for gains in inverses])
         k = int(costs.argmin())
@@ -273,6 +277,10 @@ class _Amplitudes:
         above = np.cumsum(self._share[::-1])
         places = [float(np.interp(share, above, self._level[::-1])) / self.top for share in TAILS]
         self._tail = np.minimum([*places, 1.0], 1.0)
+        flat = self._flat()
+        pinned, below = float(self._share[flat:].sum()), float(self._share[max(flat - 16, 0) : flat].mean())
+        pinned_down = pinned > max(PINNED_SHARE, PINNED_TIMES * below)
+        self._tail_weight = PINNED_WEIGHT if pinned_down else 1.0
         peak = _db(self.top)
         mean = min(10.0 * math.log10(max(self._power, 1e-12)) + fingerprint.crest_db, peak)
         width = 3.0 * (1.0 / max(fingerprint["peak_consistency"], 0.05) - 1.0)
@@ -291,12 +299,16 @@ class _Amplitudes:
             return 0.0
         tail = self._tail * np.interp(self._tail, HEIGHTS, gains)
         off = (np.diff(np.log(tail)) - TAIL_RATIOS) / TAIL_SPREADS
-        return float(off @ off)
+        return float(off @ off) * self._tail_weight
+
+    def _flat(self) -> int:
+        """The step of the histogram that a flat top is in, or would be."""
+        return min(max(int(self.top * HISTOGRAM_BINS * (1.0 - 1.0 / 4096.0)), 1), HISTOGRAM_BINS - 1)
 
     def pile_up(self) -> float:
         """How much denser the last 128th of the height is than the one before it; 1 where few samples are."""
-        last = int(self.top * HISTOGRAM_BINS * (1.0 - 1.0 / 4096.0))
-        step = max(last // 128, 1)
+        last = self._flat()
+        step = last // 128
         under, above = self._share[last - 2 * step : last - step].sum(), self._share[last - step : last].sum()
         return float(above / under) if under * self._count > 100.0 else 1.0
 
@@ -310,7 +322,7 @@ class _Amplitudes:
             return USUAL_RISE
         edges = np.minimum(np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_BINS / self.top, 1.0)
         heights = edges * np.interp(edges, HEIGHTS, curve) / curve[-1]
-        flat = min(int(self.top * HISTOGRAM_BINS * (1.0 - 1.0 / 4096.0)), HISTOGRAM_BINS - 1)
+        flat = self._flat()
 
         def density(low: float, high: float) -> float:
             first, last = np.searchsorted(heights[: flat + 1], (low, high))
