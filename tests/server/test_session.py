@@ -279,7 +279,11 @@ class Baseline:
 
     @staticmethod
     def _open_files() -> int:
-        return sum("music" in os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors())
+        names = []
+        for fd in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                names.append(os.readlink(f"/proc/self/fd/{fd}"))
+        return sum("music" in name for name in names)
 
     def temporary_files(self) -> list[Path]:
         """What is half written beside its place, and what lies where this process puts such things."""
@@ -303,12 +307,6 @@ def resident_bytes() -> int:
     """Memory of this process in RAM."""
     with open("/proc/self/statm") as f:
         return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-def _descriptors() -> list[str]:
-    with contextlib.suppress(OSError):
-        return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
-    return []
 
 
 async def until(done: Callable[[], bool]) -> None:
