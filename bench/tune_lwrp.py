@@ -24,9 +24,10 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from importlib import import_module
 from inspect import signature
+from io import SEEK_END
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import typer
@@ -182,6 +183,15 @@ def load(rows: Path) -> dict[str, dict[str, Any]]:
     return done
 
 
+def close_last_line(file: BinaryIO) -> None:
+    """End the line that a kill cut off, or the next row would be lost with it."""
+    size = file.seek(0, SEEK_END)
+    if size:
+        file.seek(size - 1)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+
+
 def summarise(
     settings: list[Setting], jobs: list[Job], done: Mapping[str, dict[str, Any]]
 ) -> list[dict[str, float]]:
@@ -275,14 +285,20 @@ def main(
     done = load(rows)
     todo = [job for job in everything if job.key not in done]
     console = Console(width=None if sys.stdout.isatty() else 150)
-    with ProcessPoolExecutor(jobs) as pool, rows.open("a") as file:
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(jobs) as pool, rows.open("a+b") as file:
+        close_last_line(file)
         running = {pool.submit(run, job, cache): job for job in todo}
         finished = track(as_completed(running), "jobs", len(todo), disable=not sys.stderr.isatty())
-        for future in finished:
-            key, values = running[future].key, future.result()
-            file.write(json.dumps({"key": key, "values": values}) + "\n")
-            file.flush()
-            done[key] = values
+        try:
+            for future in finished:
+                key, values = running[future].key, future.result()
+                file.write(json.dumps({"key": key, "values": values}).encode() + b"\n")
+                file.flush()
+                done[key] = values
+        finally:  # one that failed does not wait for all the others
+            pool.shutdown(cancel_futures=True)
     aims = AIMS["benchmark" if folder is None else "folder"]
     console.print(table(settings, summarise(settings, everything, done), aims))
     if plots is not None:

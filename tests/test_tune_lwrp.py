@@ -82,7 +82,7 @@ def test_a_sweep_over_a_folder_resumes_and_draws(tune, squashed, tmp_path):
     gains = sorted(v["crest_gain_db"] for v in values.values())
     assert gains[0] == 0.0 < gains[1]
     # Cut off in the middle of its last line, it does that job again and the others not.
-    rows.write_text(kept[0] + "\n" + kept[1][:50] + "\n")
+    rows.write_text(kept[0] + "\n" + kept[1][:50])
     sweep("--set", "intensity=0,1,0.5")
     assert rows.read_text().startswith(kept[0] + "\n")
     assert len(tune.load(rows)) == 3
