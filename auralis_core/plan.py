@@ -324,7 +324,7 @@ def _quiet(
     notes: list[str] = []
     tone = _scaled(range_rule(fingerprint, notes), row.tone * base.intensity)
     eq = tone + _scaled(row.colour, base.intensity)
-    wanted = min(target, LOUD_LUFS) - fingerprint.lufs
+    wanted = target - fingerprint.lufs
     headroom = ceiling - fingerprint.extras["true_peak_dbtp"]
     change = loudness_change(fingerprint, eq)
     room, why = headroom + PEAK_REDUCTION_DB, "peaks"

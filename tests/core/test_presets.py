@@ -105,7 +105,7 @@ DAMAGE = {
 @pytest.mark.parametrize("preset", ac.PRESETS)
 def test_more_intensity_is_never_less_effect(shared_audio, preset, how):
     """A quiet recording comes up towards its target step by step; a loud one gets crest and goes down."""
-    x, rate, fp = damaged(shared_audio, "vibe_ace", how)
+    x, rate, fp = damaged(shared_audio, "lets_go_fishin", how)
     out = [ac.fingerprint_array(ac.render_array(x, rate, ac.plan(fp, preset, i)), rate) for i in INTENSITIES]
     loudness = np.diff([o.lufs for o in out])
     if how == "quiet":
