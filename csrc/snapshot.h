@@ -49,29 +49,18 @@ static inline void aur_walk_index(aur_walk *w, size_t *value, size_t end) {
 }
 
 /* Numbers in low .. high, NaN excluded. */
-static inline void aur_walk_floats(aur_walk *w, float *x, size_t n, float low, float high) {
-    aur_walk_bytes(w, x, n * sizeof *x);
-    int inside = 1;
-    for (size_t i = 0; w->mode == AUR_WALK_READ && w->ok && i < n; i++)
-        inside &= (x[i] >= low) & (x[i] <= high);
-    w->ok &= inside;
-}
-
-static inline void aur_walk_doubles(aur_walk *w, double *x, size_t n, double low, double high) {
-    aur_walk_bytes(w, x, n * sizeof *x);
-    int inside = 1;
-    for (size_t i = 0; w->mode == AUR_WALK_READ && w->ok && i < n; i++)
-        inside &= (x[i] >= low) & (x[i] <= high);
-    w->ok &= inside;
-}
-
-static inline void aur_walk_integers(aur_walk *w, int64_t *x, size_t n, int64_t low, int64_t high) {
-    aur_walk_bytes(w, x, n * sizeof *x);
-    int inside = 1;
-    for (size_t i = 0; w->mode == AUR_WALK_READ && w->ok && i < n; i++)
-        inside &= (x[i] >= low) & (x[i] <= high);
-    w->ok &= inside;
-}
+#define AUR_WALK_NUMBERS(name, number)                                                                       \
+    static inline void name(aur_walk *w, number *x, size_t n, number low, number high) {                     \
+        aur_walk_bytes(w, x, n * sizeof *x);                                                                 \
+        int inside = 1;                                                                                      \
+        for (size_t i = 0; w->mode == AUR_WALK_READ && w->ok && i < n; i++)                                  \
+            inside &= (x[i] >= low) & (x[i] <= high);                                                        \
+        w->ok &= inside;                                                                                     \
+    }
+AUR_WALK_NUMBERS(aur_walk_floats, float)
+AUR_WALK_NUMBERS(aur_walk_doubles, double)
+AUR_WALK_NUMBERS(aur_walk_integers, int64_t)
+#undef AUR_WALK_NUMBERS
 
 /* Samples: any finite number. */
 static inline void aur_walk_samples(aur_walk *w, float *x, size_t n) {
