@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import soundfile
 from auralis_server.app import running
@@ -122,6 +123,17 @@ async def connected(
         if hello is not None:
             await client.request(hello)
         yield client
+
+
+@asynccontextmanager
+async def served(library: Library, **changes: object) -> AsyncIterator[aiohttp.ClientSession]:
+    """A server, and who asks it over HTTP."""
+    async with (
+        asyncio.timeout(HANG_S),
+        running(library.config(**changes)) as address,
+        aiohttp.ClientSession(address) as http,
+    ):
+        yield http
 
 
 @dataclass

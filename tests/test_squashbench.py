@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import script
 
-BENCH = Path(__file__).resolve().parents[1] / "bench"
 RATE = 44100
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[ModuleType]:
-    """The script, which lies outside the packages and imports its neighbours."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module("squashbench")
-    finally:
-        sys.path.remove(str(BENCH))
+    with script("squashbench") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

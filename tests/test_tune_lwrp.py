@@ -1,31 +1,24 @@
 """`bench/tune_lwrp.py`: what a setting changes, what beats what, and that a sweep goes on where it was."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from scripts import script
 from typer.testing import CliRunner
 
 import auralis_core as ac
 from auralis_core import audio
 from auralis_core.bench import music
 
-BENCH = Path(__file__).resolve().parents[1] / "bench"
 SR = 44100
 
 
 @pytest.fixture(scope="module")
 def tune():
-    """The script, which lies outside the packages and imports its neighbours."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module("tune_lwrp")
-    finally:
-        sys.path.remove(str(BENCH))
+    with script("tune_lwrp") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

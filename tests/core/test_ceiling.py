@@ -1,25 +1,17 @@
 """No output goes over its ceiling: the first cases of ``bench/ceiling.py``, on its two 16× meters."""
 
-import importlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from scripts import script
 
 import auralis_core as ac
-
-BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
 @pytest.fixture(scope="module")
 def ceiling():
-    """The script, which lies outside the packages."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module("ceiling")
-    finally:
-        sys.path.remove(str(BENCH))
+    with script("ceiling") as module:
+        yield module
 
 
 @pytest.mark.parametrize("start", range(0, 300, 60))

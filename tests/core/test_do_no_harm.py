@@ -4,33 +4,27 @@
 then applied to signals that are no such thing.
 """
 
-import importlib
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soxr
 from reference.limiter import true_peak_dbtp
 from scipy.signal import butter, sosfiltfilt
+from scripts import script
 
 import auralis_core as ac
 from auralis_core import audio
 
 SR = 44100
-BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
 @pytest.fixture(scope="module")
 def metrics():
-    """SquashBench's measures, which lie outside the packages."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module("metrics")
-    finally:
-        sys.path.remove(str(BENCH))
+    """SquashBench's measures."""
+    with script("metrics") as module:
+        yield module
 
 
 @cache

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
+from collision import one_is_refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -236,22 +235,6 @@ def test_finished_extractors_and_oneself_are_refused() -> None:
 
 def test_an_extractor_at_work_in_another_thread_is_refused() -> None:
     busy, idle = FeatureExtractor(RATE, 2), FeatureExtractor(RATE, 2)
-    x = np.tile(noise(4.0), 8)
-    inside = threading.Event()
-
-    def long_feed() -> None:
-        inside.set()
-        busy.feed(x)
-
-    refused: list[BaseException] = []
-    worker = threading.Thread(target=long_feed)
-    worker.start()
-    inside.wait()
-    while worker.is_alive():
-        try:
-            idle.merge(busy)
-        except RuntimeError as e:
-            refused.append(e)
-    worker.join()
-    assert refused
+    x = noise(4.0)
+    assert one_is_refused(lambda: busy.feed(x), lambda: idle.merge(busy))
     idle.merge(busy)  # and is free again

@@ -6,7 +6,6 @@ import ctypes
 import re
 import shutil
 import subprocess
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
 from functools import cache
@@ -14,6 +13,7 @@ from functools import cache
 import numpy as np
 import pytest
 import soundfile
+from collision import one_is_refused
 from reference import loudness as oracle
 
 from auralis_core import Meter
@@ -424,25 +424,8 @@ def test_read_only_and_empty_blocks_are_accepted():
 
 
 def test_a_second_thread_is_refused_while_the_first_is_inside():
-    # The first thread is certain to be inside for as long as it takes, since feed releases the GIL:
-    # the block is fed again and again until the other one has met it.
-    m, x = Meter(48000, 2), np.zeros((2, 4_800_000), np.float32)
-    refused, stop = threading.Event(), threading.Event()
-
-    def feed():
-        while not stop.is_set():
-            try:
-                m.feed(x)
-            except RuntimeError:
-                refused.set()
-
-    threads = [threading.Thread(target=feed) for _ in range(2)]
-    for t in threads:
-        t.start()
-    assert refused.wait(60)
-    stop.set()
-    for t in threads:
-        t.join()
+    m, x = Meter(48000, 2), np.zeros((2, 480_000), np.float32)
+    assert one_is_refused(lambda: m.feed(x), lambda: m.feed(x))
     assert m.integrated == -np.inf
 
 

@@ -182,9 +182,9 @@ run(ServerConfig(dirs=(Path(sys.argv[1]),), db=Path(sys.argv[2]), port=0))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: signal.Signals) -> None:
-    track = library.add("a.flac", music(10))
+@asynccontextmanager
+async def goodbye(library: Library) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A server process and its address; it is told to stop inside, and has ten seconds for it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVE, str(library.folder), str(library.db)),
         stdout=asyncio.subprocess.PIPE,
@@ -193,12 +193,7 @@ async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: 
     assert process.stdout is not None
     try:
         async with asyncio.timeout(HANG_S):
-            address = (await process.stdout.readline()).decode().split()[-1]
-            async with Client.connect(address) as client:
-                await client.request(PlayEnhanced(track_id=track.id))
-                await client.frame()
-                process.send_signal(number)
-                assert (await client.event(AudioStreamEnd)).reason == "stopped"
+            yield process, (await process.stdout.readline()).decode().split()[-1]
         async with asyncio.timeout(10):  # the promise
             _, errors = await process.communicate()
         assert process.returncode == 0
@@ -207,39 +202,33 @@ async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: 
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_process_says_goodbye_and_exits_cleanly(library: Library, number: signal.Signals) -> None:
+    track = library.add("a.flac", music(10))
+    async with goodbye(library) as (process, address), Client.connect(address) as client:
+        await client.request(PlayEnhanced(track_id=track.id))
+        await client.frame()
+        process.send_signal(number)
+        assert (await client.event(AudioStreamEnd)).reason == "stopped"
 
 
 async def test_process_in_the_middle_of_everything_stops_within_ten_seconds(library: Library) -> None:
     """A scan measures, a socket plays, and a download's client takes nothing."""
     tracks = [library.add(f"{i}.flac", music(60, seed=i)) for i in range(4)]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE, str(library.folder), str(library.db)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(HANG_S):
-            address = (await process.stdout.readline()).decode().split()[-1]
-            host, _, port = address.removeprefix("http://").rpartition(":")
-            async with Client.connect(address) as client:
-                await client.request(PlayEnhanced(track_id=tracks[0].id))
-                await client.frame()
-                reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
-                path = f"/api/tracks/{tracks[1].id}/stream.wav?bypass=1"
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                assert await reader.readexactly(12) == b"HTTP/1.1 200"
-                process.send_signal(signal.SIGTERM)
-                assert (await client.event(Error)).code == "shutting_down"
-        async with asyncio.timeout(10):  # the promise
-            _, errors = await process.communicate()
-        writer.transport.abort()
-        assert process.returncode == 0
-        assert b"Traceback" not in errors
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    async with goodbye(library) as (process, address):
+        host, _, port = address.removeprefix("http://").rpartition(":")
+        async with Client.connect(address) as client:
+            await client.request(PlayEnhanced(track_id=tracks[0].id))
+            await client.frame()
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            path = f"/api/tracks/{tracks[1].id}/stream.wav?bypass=1"
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert await reader.readexactly(12) == b"HTTP/1.1 200"
+            process.send_signal(signal.SIGTERM)
+            assert (await client.event(Error)).code == "shutting_down"
+    writer.transport.abort()
 
 
 async def test_port_is_bound_before_the_scan_begins(

@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from auralis_server.cli import app, run
+from fleet import server
 
 from auralis_core.audio import write
-
-AURALIS = [sys.executable, "-c", "from auralis_server.cli import main; main()"]
 
 
 @pytest.fixture
@@ -30,29 +27,11 @@ def music(tmp_path: Path) -> Path:
     return folder
 
 
-@contextmanager
-def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address; killed at the end whatever happened."""
-    process = subprocess.Popen(
-        [*AURALIS, "serve", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        address = re.search(r"http://\S+", line)
-        assert address, line + process.stderr.read()
-        yield process, address[0]
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_lists_the_folder_and_stops_cleanly_when_told(
     number: signal.Signals, music: Path, tmp_path: Path
 ) -> None:
-    with serving(music, "--port", 0, "--db", tmp_path / "a.db") as (process, address):
+    with server(music, "--db", tmp_path / "a.db") as (process, address):
         with urllib.request.urlopen(f"{address}/api/tracks", timeout=60) as response:
             assert set(json.load(response)) == {"total", "tracks"}
         process.send_signal(number)

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from auralis_server.app import running
 from auralis_server.client import Client
 from auralis_server.events import ScanProgress
-from serving import HANG_S, Library, music
+from serving import Library, music, served
 
 from auralis_core.dataset import Dataset, TrackSource
 from auralis_core.tags import MOST_ARTWORK
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-
-
-@asynccontextmanager
-async def served(library: Library, **changes: object) -> AsyncIterator[aiohttp.ClientSession]:
-    async with (
-        asyncio.timeout(HANG_S),
-        running(library.config(**changes)) as address,
-        aiohttp.ClientSession(address) as http,
-    ):
-        yield http
 
 
 async def get(http: aiohttp.ClientSession, path: str) -> tuple[int, Any]:

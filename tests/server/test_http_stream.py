@@ -7,8 +7,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -17,21 +16,10 @@ import pytest
 import soundfile
 from auralis_server.app import DOWNLOADS, STUDIO, create_app, running
 from auralis_server.http_stream import byte_range
-from serving import HANG_S, RATE, Library, music
+from serving import HANG_S, RATE, Library, music, served
 
 import auralis_core as ac
 from auralis_core.wavefile import WaveFile
-
-
-@asynccontextmanager
-async def served(library: Library, **changes: object) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of a server over this library."""
-    async with (
-        asyncio.timeout(HANG_S),
-        running(library.config(**changes)) as address,
-        aiohttp.ClientSession(address) as http,
-    ):
-        yield http
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -139,7 +139,9 @@ def test_worker_that_freezes_on_a_standing_connection_is_found_out_by_its_silenc
             ask(remote, folder / "mono.wav", 600.0)
 
 
-def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
+@contextmanager
+def pondering() -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """A worker that answers nobody; whether a call has reached it, and whether a caller has left."""
     begun, left = threading.Event(), threading.Event()
 
     def wait(context: object) -> pb.Fingerprint:
@@ -148,7 +150,12 @@ def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
         left.wait(3 * HANG_S)
         return pb.Fingerprint()
 
-    with answering(wait) as address, fleet(address) as remote:
+    with answering(wait) as address:
+        yield address, begun, left
+
+
+def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
+    with pondering() as (address, begun, left), fleet(address) as remote:
         # The shortest deadline before which this machine gets as far as the worker.
         for deadline_s in (0.3, 3.0, 30.0):
             with pytest.raises(GeneratorError, match="DEADLINE_EXCEEDED"):
@@ -159,15 +166,7 @@ def test_slow_worker_is_given_up_at_the_deadline_and_told(folder: Path) -> None:
 
 
 def test_call_is_cancelled_at_the_worker_when_nobody_waits(folder: Path) -> None:
-    begun, left = threading.Event(), threading.Event()
-
-    def wait(context: object) -> pb.Fingerprint:
-        context.add_callback(left.set)  # type: ignore[attr-defined]
-        begun.set()
-        left.wait(3 * HANG_S)
-        return pb.Fingerprint()
-
-    with answering(wait) as address, fleet(address) as remote:
+    with pondering() as (address, begun, left), fleet(address) as remote:
         with pytest.raises(GeneratorError, match="nobody waits"):
             remote.measure(folder / "mono.wav", deadline_s=4 * HANG_S, cancelled=begun.is_set)
         assert left.wait(HANG_S)
