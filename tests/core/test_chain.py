@@ -151,6 +151,38 @@ def test_the_leveller_lands_on_the_target_and_leaves_loud_signals_alone():
     assert leveller_gain(tone * np.float32(10 ** (-8 / 20)))[-1] == pytest.approx(-0.5, abs=0.05)
 
 
+def test_a_garbage_sample_does_not_overflow_a_stage():
+    x = music()
+    x[0, 5000] = 3e38
+    y = ac.Chain(MasteringPlan("adaptive", gain_db=12.0, width=1.5), SR, 2).process(x)
+    assert np.isfinite(y).all()
+
+
+def test_the_record_tells_the_deepest_limiting_of_the_whole_call():
+    x = music()
+    x[:, 5000] = 2.0
+    chain = ac.Chain(MasteringPlan("adaptive", ceiling=-1.0), SR, 2)
+    chain.process(x)
+    # 6 dB over full scale and 1.2 down to where the gain aims; a lone sample reads 1.3 to 1.4 higher.
+    assert 7.2 <= chain.measured.gain_reduction_db <= 8.7
+    chain.process(np.ascontiguousarray(x[:, 6000:]))
+    assert chain.measured.gain_reduction_db < 1.0
+
+
+def test_a_chain_in_the_same_place_goes_on_measuring_what_came_in():
+    x = music(5.0)
+    former = ac.Chain(ac.standard_plan(), SR, 2)
+    former.process(x)
+    there, elsewhere = (ac.Chain(MasteringPlan("warm", gain_db=1.0), SR, 2) for _ in range(2))
+    there.inherit(former, same_place=True)
+    elsewhere.inherit(former, same_place=False)
+    silence = np.zeros((2, SR // 10), np.float32)
+    for chain in (former, there, elsewhere):
+        chain.process(silence)
+    assert there.measured.lufs_in == former.measured.lufs_in > -40.0
+    assert elsewhere.measured.lufs_in != former.measured.lufs_in
+
+
 def test_wrong_arguments_are_refused_by_name():
     for rate, channels in ((7999, 2), (192001, 2), (44100, 0), (44100, 9)):
         with pytest.raises(ValueError, match=r"sample_rate.*channels"):
