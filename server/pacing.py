@@ -20,10 +20,11 @@ class Pacer:
         self.rate = sample_rate
         self._lead = min(lead_ms, buffer_ms) * sample_rate / 1000
         self._buffer = buffer_ms * sample_rate / 1000
+        self.paused = False
         self.restart(0, 0.0)
 
     def restart(self, position: int, now: float, held_from: int | None = None) -> None:
-        """Begin again at `position`: the start of a stream or a seek. Forgets all credit.
+        """Begin again at `position`: the start of a stream or a seek. Forgets credit; paused stays paused.
 
         A client that still holds audio before it may report that as played, from `held_from` on.
         """
@@ -31,7 +32,6 @@ class Pacer:
         self._held_from = position if held_from is None else held_from
         self._since = now  # of the last change between running and paused
         self._ran = 0.0  # seconds run before that
-        self.paused = False
         self._upto: int | None = None
         self._played: int | None = None
         self._played_at = 0.0

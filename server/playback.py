@@ -71,7 +71,6 @@ class Playback:
     ----------
     line : Line
         Changed when the stream goes on over another socket.
-    paused : bool
     completed : bool
         Whether all there is was sent.
     """
@@ -80,7 +79,7 @@ class Playback:
         self, studio: Studio, number: int, cutter: Cutter, line: Line, terms: Terms, wake: Callable[[], None]
     ) -> None:
         self.line = line
-        self.paused = self.completed = False
+        self.completed = False
         self.programme = cutter.programme
         self.upcoming = Upcoming(studio, wake)
         self.inquiry = Inquiry(studio.sources, wake)
@@ -124,12 +123,10 @@ class Playback:
 
     def pause(self) -> None:
         """Stop the clock."""
-        self.paused = True
         self._pacer.pause(time.monotonic())
 
     def resume(self) -> None:
         """Let the clock run."""
-        self.paused = False
         self._pacer.resume(time.monotonic())
 
     def say_end(self, reason: str) -> None:
@@ -165,10 +162,7 @@ class Playback:
             self._restart_clock()
         else:
             await self._work(part, cutter.rewind, self.epoch, frame)
-            now = time.monotonic()
-            self._pacer.restart(frame, now, held_from=self._epochs.jump_frame)
-            if self.paused:
-                self._pacer.pause(now)
+            self._pacer.restart(frame, time.monotonic(), held_from=self._epochs.jump_frame)
             if not programme.is_settled:  # a switch lay further on
                 await self._work(part, programme.switch, SWITCH_FRAMES, programme.settings)
         self._report_part()
@@ -185,7 +179,7 @@ class Playback:
 
     def delay(self) -> float | None:
         """Seconds until something may be sent, or None when time alone does not bring it."""
-        if self.paused or not self.line.outbox.has_room or self._position >= self._look_ahead():
+        if self._pacer.paused or not self.line.outbox.has_room or self._position >= self._look_ahead():
             return None
         # A whole batch when time alone brings it; when credit ends before that, whatever fits.
         now = time.monotonic()
@@ -366,11 +360,8 @@ class Playback:
         self.line.outbox.say(Clear(self._number, self.epoch, keep_until))
 
     def _restart_clock(self) -> None:
-        now = time.monotonic()
         self._epochs.jumped(self._position)
-        self._pacer.restart(self._position, now)
-        if self.paused:
-            self._pacer.pause(now)
+        self._pacer.restart(self._position, time.monotonic())
 
     def drop_audio(self) -> None:
         """Take back what waits to be written."""

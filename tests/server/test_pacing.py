@@ -66,6 +66,25 @@ def test_played_runs_on_between_reports_but_not_while_paused() -> None:
     assert p.played(20.25) == 650
 
 
+def test_restart_while_paused_stays_paused() -> None:
+    p = pacer()
+    p.pause(11.0)
+    p.restart(7000, 20.0)
+    assert p.allowed(99.0) == 7500
+    assert p.delay(7501, 99.0) is None
+    p.resume(99.0)
+    assert p.allowed(100.0) == 7000 + 500 + 1500
+
+
+def test_played_before_what_the_client_may_hold_is_no_news() -> None:
+    p = pacer()
+    p.restart(7000, 20.0, held_from=6000)
+    p.credit(9000, 5999, 20.0)
+    assert p.played(20.0) is None
+    p.credit(9000, 6000, 20.0)
+    assert p.played(20.5) == 6500
+
+
 def test_restart_forgets_credit() -> None:
     p = pacer()
     p.credit(200, 150, 10.0)
