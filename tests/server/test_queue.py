@@ -23,7 +23,7 @@ from auralis_server.events import (
     Params,
     TrackStart,
 )
-from auralis_server.part import Part, Settings, choose
+from auralis_server.part import Part, PartError, Settings, choose
 from auralis_server.programme import Programme
 from auralis_server.sources import Sources
 from auralis_server.studio import Studio
@@ -175,44 +175,95 @@ async def test_crossfade_that_is_not_over_is_the_mixture_bit_for_bit(library: Li
     assert_array_equal(heard.samples, np.concatenate([a[:, :-RATE], raw, b[:, RATE:]], axis=1))
 
 
+def faded(tracks: list[Track], fps: list[ac.Fingerprint | None], settings: Settings, fade: int) -> Programme:
+    """Two tracks, one into the other."""
+    parts = [Part(t, Path(t.path), fp, settings) for t, fp in zip(tracks, fps, strict=True)]
+    programme = Programme(parts[0], settings)
+    programme.enter(parts[0])
+    programme.append(parts[1], fade)
+    return programme
+
+
+def played(p: Programme, stop: int, size: Callable[[], int] = lambda: 4096) -> np.ndarray:
+    """What sounds up to `stop`, in reads of any size."""
+    pieces = []
+    while p.position < stop:
+        if p.due is not None:
+            p.enter(p.due)
+        pieces.append(p.read(min(size(), stop - p.position, p.boundary - p.position)))
+    return np.concatenate(pieces, axis=1)
+
+
 def test_seam_is_the_same_bits_however_it_is_read_rewound_and_switched(library: Library) -> None:
     tracks = [library.add(f"{i}.flac", loud(8, i)) for i in range(2)]
     fps = [library.measure(t) for t in tracks]
     first, second = Settings("adaptive", 1.0, False), Settings("bright", 1.0, False)
     fade, switch = 3 * RATE, 6 * RATE + 4321  # a second into the fade, and more than one mark
-
-    def programme() -> Programme:
-        parts = [Part(t, Path(t.path), fp, first) for t, fp in zip(tracks, fps, strict=True)]
-        p = Programme(parts[0], first)
-        p.enter(parts[0])
-        p.append(parts[1], fade)
-        return p
-
-    def play(p: Programme, stop: int, size: Callable[[], int]) -> np.ndarray:
-        pieces = []
-        while p.position < stop:
-            if p.due is not None:
-                p.enter(p.due)
-            pieces.append(p.read(min(size(), stop - p.position, p.boundary - p.position)))
-        return np.concatenate(pieces, axis=1)
-
     rng = np.random.default_rng(3)
-    with closing(programme()) as p:
-        begun = play(p, switch, lambda: 4096)
+    with closing(faded(tracks, fps, first, fade)) as p:
+        begun = played(p, switch)
         p.switch(2048, second)
         end = p.end
-        whole = np.concatenate([begun, play(p, end, lambda: 4096)], axis=1)
+        whole = np.concatenate([begun, played(p, end)], axis=1)
         assert np.abs(whole).max() > 0.5
         for target in (end - RATE, 8 * RATE + 99, switch + 1500, switch + 1, switch):
             p.rewind(target)  # behind the tail, in it, in the switch, at it
-            assert_array_equal(play(p, end, lambda: int(rng.integers(1, 5000))), whole[:, target:])
+            assert_array_equal(played(p, end, lambda: int(rng.integers(1, 5000))), whole[:, target:])
         p.rewind(switch - 1)  # before it: it has not happened
         p.switch(2048, first)
-        again = play(p, end, lambda: 4096)
-    with closing(programme()) as p:
-        straight = play(p, end, lambda: int(rng.integers(1, 5000)))
+        again = played(p, end)
+    with closing(faded(tracks, fps, first, fade)) as p:
+        straight = played(p, end, lambda: int(rng.integers(1, 5000)))
         assert_array_equal(straight[:, :switch], whole[:, :switch])
         assert_array_equal(straight[:, switch - 1 :], again)
+    with closing(faded(tracks, fps, first, fade)) as p:
+        assert_array_equal(played(p, end), straight)
+        for beside in (100, -100):  # the limiter's first mark: a second of reads, and its look-ahead
+            target = 5 * RATE + 11 * 4096 + ac.Limiter(RATE, 2).latency + beside
+            p.rewind(target)
+            assert_array_equal(played(p, end), straight[:, target:])
+
+
+def test_switch_right_behind_a_seam_is_at_its_frame(library: Library) -> None:
+    tracks = [library.add(f"{i}.flac", loud(4, i)) for i in range(2)]
+    fps = [library.measure(t) for t in tracks]
+    first, second = Settings("adaptive", 1.0, False), Settings("bright", 1.0, False)
+    with closing(faded(tracks, fps, first, RATE)) as p:
+        played(p, 4 * RATE + TAIL)
+        p.switch(2048, second)
+        got = played(p, p.end)
+    with ac.Renderer(tracks[1].path, ac.plan(fps[1])) as r:
+        r.read(RATE + TAIL)
+        r.set_plan(ac.plan(fps[1], "bright"), crossfade=2048)
+        assert_array_equal(got, r.read(r.frames))
+
+
+def test_seam_of_tracks_that_are_over_by_themselves_begins_without_a_step(library: Library) -> None:
+    xs = [np.clip(4 * loud(3, i), -1, 1 - 2**-15) for i in range(2)]
+    tracks = [library.add(f"{i}.wav", x) for i, x in enumerate(xs)]
+    with closing(faded(tracks, [None, None], Settings("adaptive", 1.0, True), RATE)) as p:
+        got = played(p, p.end)
+    xs = [ac.render_array(AudioReader(t.path).read(3 * RATE), RATE, ac.bypass_plan()) for t in tracks]
+    tail, start = np.ascontiguousarray(xs[0][:, -RATE:]), np.ascontiguousarray(xs[1][:, :RATE])
+    raw = np.concatenate([ac.crossfade(tail, start, "correlation"), xs[1][:, RATE:]], axis=1)
+    assert_array_equal(got[:, 2 * RATE : 3 * RATE + TAIL], limited(raw, RATE, TAIL, 0.0))
+    # A hundredth of the rise in: the gain has gone a hundredth of a hundredth of the way, a few 1e-4.
+    assert np.abs(got[:, 2 * RATE : 2 * RATE + 5] - raw[:, :5]).max() < 1e-3
+
+
+def test_old_track_that_fails_in_a_crossfade_leaves_the_new_one_alone(library: Library) -> None:
+    xs = [music(8, 0), music(8, 1)]
+    tracks = [library.add(f"{i}.wav", x) for i, x in enumerate(xs)]
+    with closing(faded(tracks, [None, None], Settings("adaptive", 1.0, True), 4 * RATE)) as p:
+        played(p, 5 * RATE)
+        os.truncate(tracks[0].path, 1000)
+        with pytest.raises(PartError) as lost:
+            played(p, 8 * RATE)
+        at = p.position
+        assert (lost.value.part, at < 6 * RATE) == (p.parts[0], True)
+        p.drop(lost.value.part)
+        assert not p.is_fading
+        assert_array_equal(played(p, p.end), xs[1][:, at - 4 * RATE :])
 
 
 @pytest.mark.parametrize(("asked", "faded"), [(False, False), (True, True)])
