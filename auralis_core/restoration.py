@@ -29,9 +29,6 @@ EXPONENTS, FLATTENINGS = (2.0, 3.0), 1.0 - np.geomspace(1.0, 1e-4, 48)
 #: these ratios, give or take (natural logarithms). And what a dB² of a profile's misfit weighs beside them.
 TAILS, TAIL_RATIOS, TAIL_SPREADS = (1e-2, 1e-4), (0.54, 0.26), (0.065, 0.2)
 PROFILE_WEIGHT = 3.0
-#: A limiter that came last pinned peaks to the very top: more than this share of the samples, and more times
-#: as many as in the steps of the histogram below. The tail is then no longer music's, and weighs less.
-PINNED_SHARE, PINNED_TIMES, PINNED_WEIGHT = 5e-5, 4.0, 0.1
 #: Heights over one half that must have been heard.
 FEWEST_HEIGHTS = 6
 #: Fine detail that nobody flattened grows with the height it rides at, by this factor at the top less one.
@@ -277,10 +274,6 @@ class _Amplitudes:
         above = np.cumsum(self._share[::-1])
         places = [float(np.interp(share, above, self._level[::-1])) / self.top for share in TAILS]
         self._tail = np.minimum([*places, 1.0], 1.0)
-        flat = self._flat()
-        pinned, below = float(self._share[flat:].sum()), float(self._share[max(flat - 16, 0) : flat].mean())
-        pinned_down = pinned > max(PINNED_SHARE, PINNED_TIMES * below)
-        self._tail_weight = PINNED_WEIGHT if pinned_down else 1.0
         peak = _db(self.top)
         mean = min(10.0 * math.log10(max(self._power, 1e-12)) + fingerprint.crest_db, peak)
         width = 3.0 * (1.0 / max(fingerprint["peak_consistency"], 0.05) - 1.0)
@@ -299,7 +292,7 @@ class _Amplitudes:
             return 0.0
         tail = self._tail * np.interp(self._tail, HEIGHTS, gains)
         off = (np.diff(np.log(tail)) - TAIL_RATIOS) / TAIL_SPREADS
-        return float(off @ off) * self._tail_weight
+        return float(off @ off)
 
     def _flat(self) -> int:
         """The step of the histogram that a flat top is in, or would be."""

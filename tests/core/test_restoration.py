@@ -167,7 +167,7 @@ def test_detail_that_grows_with_height_as_nature_has_it_is_no_curve():
         profile = 20 * np.log10((1 + growth * height**2) * (1 - slope * height**2))
         extras = {**d["extras"], "detail_db": (profile + 1e-9).tolist()}
         plan = ac.plan(ac.Fingerprint.from_dict({**d, "extras": extras}))
-        # The tail of a limited track weighs a tenth. 4.1 and 2.0 dB are the integrals of 1/slope; where
+        # 4.1 and 2.0 dB are the integrals of 1/slope; where
         # nature's growth is missing the curve is taken for steeper.
         assert top_db(plan) == pytest.approx(expected, abs=1.5 if slope else 0.3)
 
