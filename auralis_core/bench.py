@@ -35,6 +35,8 @@ EVERYTHING = MasteringPlan(
     "warm",
     depth=1.0,
     fill=0.2,
+    lift_db=3.0,
+    held=0.5,
     eq=(
         *(Band("peaking", f, 1.0, 1.0) for f in (63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0)),
         *(Band("low_shelf", 150.0, 0.7, 1.5), Band("high_shelf", 7000.0, 0.7, -1.5)),

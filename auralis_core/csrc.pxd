@@ -199,6 +199,8 @@ cdef extern from "chain.h" nogil:
         double clip
         double clip_rise
         double fill
+        double lift_db
+        double held
         unsigned bands
         aur_eq_band *band
         double gain_db

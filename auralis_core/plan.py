@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .lwrp import Decision, Region, decide
-from .restoration import MAX_DEPTH, NODES, TONE_CREST_DB, restoration
+from .restoration import MAX_DEPTH, MAX_LIFT_DB, NODES, TONE_CREST_DB, restoration
 from .schema import HISTOGRAM_BINS, Fingerprint
 from .tone import PEAK_REDUCTION_DB, Band, check, limiting_loss, loudness_change, range_rule
 
@@ -103,7 +103,12 @@ class MasteringPlan:
         How far over that level the samples were that were cut off, on average, as a part of it (after
         `curve`); 0–1.
     fill : float
-        Multiband fill: dB of gain per dB that a band's fast level exceeds its slow level; 0–1.
+        Multiband fill, where a limiter held peaks: dB of gain per dB that a band's fast level exceeds its
+        slow level; 0–1.
+    lift_db : float
+        What is lifted there in all bands together, dB, 0–12.
+    held : float
+        Level that a limiter held the peaks at, linear, as `curve` leaves it, above 0.
     eq : tuple of Band
         At most 12 sections.
     gain_db : float
@@ -131,6 +136,8 @@ class MasteringPlan:
     clip: float = 0.0
     clip_rise: float = 0.2
     fill: float = 0.0
+    lift_db: float = 0.0
+    held: float = 1.0
     eq: tuple[Band, ...] = ()
     gain_db: float = 0.0
     level_target: float | None = None
@@ -150,6 +157,8 @@ class MasteringPlan:
         check("clip", self.clip, 0.0, 1e6, "")
         check("clip_rise", self.clip_rise, 0.0, 1.0, "")
         check("fill", self.fill, 0.0, 1.0, "")
+        check("lift_db", self.lift_db, 0.0, MAX_LIFT_DB, "dB")
+        check("held", self.held, 1e-6, 1e6, "")
         check("gain_db", self.gain_db, -24.0, 12.0, "dB")
         check("level_strength", self.level_strength, 0.0, 1.0, "")
         check("width", self.width, 0.0, 2.0, "")
@@ -164,7 +173,7 @@ class MasteringPlan:
     def is_identity(self) -> bool:
         """Whether the chain passes the samples through bit for bit."""
         return (
-            self.clip == self.depth == self.fill == 0.0
+            self.clip == self.depth == self.fill == self.lift_db == 0.0
             and not self.curve
             and all(band.gain_db == 0.0 for band in self.eq)
             and self.gain_db == 0.0
@@ -200,6 +209,8 @@ class MasteringPlan:
             "clip": self.clip,
             "clip_rise": self.clip_rise,
             "fill": self.fill,
+            "lift_db": self.lift_db,
+            "held": self.held,
             "eq": [{"kind": b.kind, "f0_hz": b.f0_hz, "q": b.q, "gain_db": b.gain_db} for b in self.eq],
             "gain_db": self.gain_db,
             "level_target": self.level_target,
@@ -263,6 +274,8 @@ def plan(
             clip=tools.clip,
             clip_rise=tools.clip_rise,
             fill=tools.fill,
+            lift_db=tools.lift_db,
+            held=tools.held,
             eq=colour,
             gain_db=max(-24.0, trim - max(loudness_change(fingerprint, colour), 0.0)),
             ceiling=ceiling,

@@ -50,10 +50,22 @@ ROUND_CURVATURE, SHARP_CURVATURE = 0.25, 0.40
 #: Deepest restoring expansion: +12 dB at the sample peak, and no more dB there than this times the dB of
 #: crest it is to bring: on a square wave no amount of gain raises the crest.
 MAX_DEPTH, MAX_GAIN_PER_DB = 3.0, 2.5
-#: The fill brings the ratio of sample peak to rms of the whole track up to this, by about so much per unit.
-FILL_CREST_DB, FILL_RATE_DB, MAX_FILL = 13.0, 7.5, 0.4
+#: Where a limiter held the peaks: the level that this share of the samples lies above, the lossy encoder's
+#: overshoots among them; the share above the first of these parts of it that any music has; and the share
+#: above the second by that above the third where peaks are pointed, and where they were cut off.
+HELD_QUANTILE, HELD_PARTS, NATURAL_SHARE = 1e-4, (0.97, 0.9, 0.8), 2.4e-4
+POINTED_HEAP, CLIPPED_HEAP = 0.39, 0.47
+#: Samples that clipping leaves there for every one in a flat top.
+BESIDE_FLAT_TOPS = 4.0
+#: Lift: dB for every unit of that share; the most that is planned, and that the chain takes. What a limiter
+#: took comes to 2 to 15 dB, but on dense peaks a lift over 4 dB leads away from what was.
+LIFT_RATE_DB, DEEPEST_LIFT_DB, MAX_LIFT_DB = 4000.0, 4.0, 12.0
+#: Multiband fill, and the share from which there is all of it. Without that evidence it brings the ratio of
+#: sample peak to rms of the whole track up to a crest, by about so much per unit, at most so far.
+MAX_FILL, FILL_SHARE = 0.6, 2e-4
+FILL_CREST_DB, FILL_RATE_DB, FILL_BY_CREST = 13.0, 7.5, 0.4
 #: Room for the peaks that the fill lifts, dB per unit of fill.
-FILL_PEAK_DB = 5.0
+FILL_PEAK_DB = 7.0
 
 #: `flat_top_share` above which a track counts as clipped.
 CLIPPED_SHARE = 1e-4
@@ -76,6 +88,8 @@ class Restoration:
     clip: float
     clip_rise: float
     fill: float
+    lift_db: float
+    held: float
     trim_db: float
     notes: tuple[str, ...]
 
@@ -126,11 +140,23 @@ def restoration(
         notes.append(f"expansion bound at {_db(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
     gains = curve * _expansion(depth)
     redrawn_db = _db(1.0 + DECLIP_REACH * rise)
-    # What the curve leaves to do at full intensity, so that less of it never means less fill.
-    whole = amplitudes.peak_to_rms_db(inverse**trust * _expansion(depth)) + redrawn_db
-    fill = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), MAX_FILL) * share
+    # What the other tools leave to do at full strength, so that less of them never means more lift or fill.
+    whole_curve = inverse**trust
+    held_share = 0.0
+    if not clipped:
+        most = doubt * max(10.0 * expansion - amplitudes.change_db(whole_curve), 0.0)
+        under = whole_curve * _expansion(amplitudes.depth_for(most, whole_curve)[0])
+        flat = BESIDE_FLAT_TOPS * fingerprint.extras.get("flat_top_share", 0.0)
+        held_share = max(amplitudes.held(under)[1] - flat, 0.0) * (1.0 - doubt)
+    held = amplitudes.held(gains)[0]
+    lift = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB) * share
+    whole = amplitudes.peak_to_rms_db(whole_curve * _expansion(depth)) + redrawn_db
+    by_crest = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), FILL_BY_CREST)
+    fill = max(MAX_FILL * min(held_share / FILL_SHARE, 1.0), by_crest) * share
     if not fingerprint.histogram:
         fill = 0.0
+    if lift > 0.0:
+        notes.append(f"a limiter held its peaks at {_db(held):.1f} dBFS: lifted by {lift:.1f} dB there")
 
     return Restoration(
         curve=tuple(float(g) for g in curve) if curve[-1] > 1.0 else (),
@@ -139,10 +165,13 @@ def restoration(
         clip=top if clipped else 0.0,
         clip_rise=rise,
         fill=fill,
+        lift_db=lift,
+        held=held,
         trim_db=ceiling
         - fingerprint.extras["true_peak_dbtp"]
         - _db(float(gains[-1]))
         - FILL_PEAK_DB * fill
+        - lift
         - redrawn_db,
         notes=tuple(notes),
     )
@@ -331,6 +360,19 @@ class _Amplitudes:
     def peak_to_rms_db(self, gains: NDArray[np.float64]) -> float:
         """Sample peak over rms of the whole track under these gains."""
         return _db(self.top * float(gains[-1])) - 10.0 * math.log10(max(self._power_under(gains), 1e-12))
+
+    def held(self, gains: NDArray[np.float64]) -> tuple[float, float]:
+        """Level that peaks were held at, as these gains leave it, and evidence that a limiter did.
+
+        The evidence is how much more of the samples than in any music lies just under that level or above it.
+        """
+        level = self._level * np.interp(self._level / self.top, HEIGHTS, gains)
+        above = np.cumsum(self._share[::-1])[::-1]
+        held = max(float(level[max(int(np.count_nonzero(above > HELD_QUANTILE)) - 1, 0)]), 1e-6)
+        just, near, far = (float(self._share[level > part * held].sum()) for part in HELD_PARTS)
+        # A limiter lets a peak keep its shape; clipping stays long at the top, blurred by an encoder too.
+        pointed = (CLIPPED_HEAP - near / max(far, 1e-12)) / (CLIPPED_HEAP - POINTED_HEAP)
+        return held, max(just - NATURAL_SHARE, 0.0) * min(max(pointed, 0.0), 1.0)
 
     def change_db(self, gains: NDArray[np.float64]) -> float:
         """Crest under these gains less the crest without."""

@@ -24,17 +24,21 @@ PLANS = {
     "dry": ac.bypass_plan(),
     "declip": MasteringPlan("adaptive", clip=0.9),
     "expansion": MasteringPlan("adaptive", depth=1.0),
-    "fill": MasteringPlan("adaptive", fill=0.2),
+    "fill": MasteringPlan("adaptive", fill=0.2, lift_db=3.0, held=0.5),
     "eq of 8 bands": MasteringPlan("adaptive", eq=OCTAVES + COLOUR),
     "leveller": MasteringPlan("adaptive", level_target=-14.0),
     "limiter idle": MasteringPlan("adaptive", gain_db=-12.0, ceiling=-1.0),
     "limiter busy": MasteringPlan("adaptive", gain_db=6.0, ceiling=-1.0),
-    "compressed loud": MasteringPlan("warm", depth=1.0, fill=0.2, eq=COLOUR, gain_db=-9.0, ceiling=-1.0),
+    "compressed loud": MasteringPlan(
+        "warm", depth=1.0, fill=0.2, lift_db=3.0, held=0.5, eq=COLOUR, gain_db=-9.0, ceiling=-1.0
+    ),
     "everything": MasteringPlan(
         "warm",
         clip=0.9,
         depth=1.0,
         fill=0.2,
+        lift_db=3.0,
+        held=0.5,
         eq=OCTAVES + COLOUR,
         gain_db=-3.0,
         width=1.1,

@@ -79,7 +79,8 @@ static aur_declip_params clipped_under(const aur_curve *curve, const aur_chain_p
 aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, unsigned channels,
                             aur_chain **out) {
     if (!valid(params, sample_rate, channels)) return AUR_EINVAL;
-    const int curved = params->depth != 0.0 || params->curve != NULL, restores = params->fill != 0.0;
+    const int curved = params->depth != 0.0 || params->curve != NULL;
+    const int restores = params->fill != 0.0 || params->lift_db != 0.0;
     const int declips = params->clip != 0.0;
     /* Without a fill, clipped runs may be as long as what waits for it gives time to. */
     const size_t fill = aur_restore_latency_at(sample_rate), limit = aur_limiter_latency_at(sample_rate);
@@ -112,8 +113,8 @@ aur_status aur_chain_create(const aur_chain_params *params, double sample_rate, 
         const aur_declip_params tool = clipped_under(&s->curve, params, declip);
         status = aur_declip_create(&tool, sample_rate, channels, &s->declip);
     }
-    if (status == AUR_OK && restores)
-        status = aur_restore_create(&(aur_restore_params){params->fill}, sample_rate, channels, &s->restore);
+    const aur_restore_params tool = {params->fill, params->lift_db, params->held};
+    if (status == AUR_OK && restores) status = aur_restore_create(&tool, sample_rate, channels, &s->restore);
     if (status == AUR_OK && params->limit)
         status = aur_limiter_create(params->ceiling_db, sample_rate, channels, &s->limiter);
     if (status != AUR_OK) {

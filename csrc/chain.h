@@ -35,7 +35,7 @@ typedef struct {
     const float *curve; /* curve.h: gains; NULL for none, copied */
     double clip,
         clip_rise; /* declip.h: the level in the file that peaks were cut off at, 0 = off; and rise */
-    double fill;   /* restore.h; 0 = off */
+    double fill, lift_db, held; /* restore.h; fill = lift_db = 0 is off */
     unsigned bands;
     aur_eq_band band[AUR_CHAIN_MAX_BANDS];
     double gain_db;                      /* static; 0 = off */
@@ -62,7 +62,7 @@ aur_status aur_chain_clone(const aur_chain *state, aur_chain **out);
 void aur_chain_destroy(aur_chain *state);
 
 /* The state as bytes: how many they are, and the bytes. They hold what was heard, not the parameters. */
-#define AUR_CHAIN_SNAPSHOT 1u /* goes up with every change of what is walked, of its order or meaning */
+#define AUR_CHAIN_SNAPSHOT 2u /* goes up with every change of what is walked, of its order or meaning */
 size_t aur_chain_snapshot_size(const aur_chain *state);
 void aur_chain_save(const aur_chain *state, unsigned char *out);
 

@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { BANDS = 4, SPLITS = BANDS - 1, BLOCK = 256 };
-static const double THRESHOLD_DB = 1.5, FAST_S = 0.003, SLOW_S = 0.250, ATTACK_S = 0.001, RELEASE_S = 0.040;
+static const double THRESHOLD_DB = 1.5, FAST_S = 0.003, SLOW_S = 0.100, ATTACK_S = 0.001, RELEASE_S = 0.010;
+static const double KNEE_DB = 0.5, AHEAD_S = 0.0015, REACH_S = 0.040;
 static const double SPLIT_HZ[SPLITS] = {120.0, 700.0, 4000.0};
 static const double FLOOR = 1e-7;         /* power added to both levels: -70 dBFS is nobody's transient */
 static const double FIXED = 1073741824.0; /* 2^30 */
@@ -17,20 +18,22 @@ static const double HALF_POINT = 0.3701;
 
 struct aur_restore {
     unsigned channels;
-    size_t quantum, lag, history; /* frames */
+    size_t quantum, lag, history, ahead; /* frames */
     size_t box[SPLITS];
     double scale[SPLITS]; /* box sums to samples */
-    double fill, fast, slow, attack, release;
+    double fill, lift, per_held, fast, slow, attack, release, keep;
     /* Where the signal stands in the quantum, and the levels. */
     size_t at;
     uint64_t quanta;
+    float peak; /* of the quantum that lies ahead */
+    double reach;
     double power[AUR_MAX_CHANNELS][BANDS], fast_power[BANDS], slow_power[BANDS], gain_log2[BANDS];
     float from[BANDS], step[BANDS]; /* linear gain over the quantum being put out */
     uint64_t integral[AUR_MAX_CHANNELS][3];
     /* At the end of this allocation, channels of each: */
     uint64_t *third; /* history + BLOCK: third integral of the input */
     float *dry;      /* lag + BLOCK */
-    float *held;     /* BANDS x quantum: dry and the three low-passes, one quantum ago */
+    float *waiting;  /* BANDS x quantum: dry and the three low-passes, one quantum ago */
 };
 
 static size_t quantum_frames(double sample_rate) {
@@ -63,12 +66,15 @@ static size_t extra_bytes(const aur_restore *s) {
 static void point_into_allocation(aur_restore *s) {
     s->third = (uint64_t *)(s + 1);
     s->dry = (float *)(s->third + s->channels * (s->history + BLOCK));
-    s->held = s->dry + s->channels * dry_stride(s);
+    s->waiting = s->dry + s->channels * dry_stride(s);
 }
 
 aur_status aur_restore_create(const aur_restore_params *p, double sample_rate, unsigned channels,
                               aur_restore **out) {
-    if (!(p->fill >= 0.0 && p->fill <= 1.0)) return AUR_EINVAL;
+    if (!(p->fill >= 0.0 && p->fill <= 1.0) ||
+        !(p->lift_db >= 0.0 && p->lift_db <= AUR_RESTORE_MAX_LIFT_DB) ||
+        !(p->held > 0.0 && isfinite(p->held)))
+        return AUR_EINVAL;
     if (!(sample_rate >= 8000.0 && sample_rate <= 192000.0)) return AUR_EINVAL;
     if (channels < 1 || channels > AUR_MAX_CHANNELS) return AUR_EINVAL;
     aur_restore shape = {.channels = channels, .quantum = quantum_frames(sample_rate), .fill = p->fill};
@@ -79,11 +85,15 @@ aur_status aur_restore_create(const aur_restore_params *p, double sample_rate, u
     }
     shape.lag = group_delay(shape.box[0]);
     shape.history = 3 * shape.box[0];
+    shape.ahead = (size_t)(AHEAD_S * sample_rate);
+    shape.lift = p->lift_db / AUR_DB_PER_OCTAVE;
+    shape.per_held = 1.0 / p->held;
     const double hop_s = (double)shape.quantum / sample_rate;
     shape.fast = 1.0 - exp(-hop_s / FAST_S);
     shape.slow = 1.0 - exp(-hop_s / SLOW_S);
     shape.attack = 1.0 - exp(-hop_s / ATTACK_S);
     shape.release = 1.0 - exp(-hop_s / RELEASE_S);
+    shape.keep = exp(-hop_s / REACH_S);
     for (int b = 0; b < BANDS; b++)
         shape.from[b] = 1.0f;
     aur_restore *s = calloc(1, sizeof *s + extra_bytes(&shape));
@@ -110,19 +120,26 @@ void aur_restore_destroy(aur_restore *state) {
 void aur_restore_snapshot(aur_restore *s, aur_walk *walk) {
     aur_walk_index(walk, &s->at, s->quantum);
     aur_walk_bytes(walk, &s->quanta, sizeof s->quanta);
+    aur_walk_floats(walk, &s->peak, 1, 0.0f, FLT_MAX);
+    aur_walk_doubles(walk, &s->reach, 1, 0.0, 1.0);
     aur_walk_doubles(walk, s->fast_power, BANDS, 0.0, 1e80);
     aur_walk_doubles(walk, s->slow_power, BANDS, 0.0, 1e80);
-    aur_walk_doubles(walk, s->gain_log2, BANDS, 0.0, AUR_RESTORE_MAX_GAIN_DB);
+    aur_walk_doubles(walk, s->gain_log2, BANDS, 0.0, 4.0);
     aur_walk_samples(walk, s->from, BANDS);
     aur_walk_samples(walk, s->step, BANDS);
     for (unsigned c = 0; c < s->channels; c++) {
         aur_walk_samples(walk, s->dry + c * dry_stride(s), s->lag + s->quantum);
-        if (s->fill == 0.0) continue;
         aur_walk_doubles(walk, s->power[c], BANDS, 0.0, 1e80);
         aur_walk_bytes(walk, s->integral[c], sizeof s->integral[c]);
         aur_walk_bytes(walk, s->third + c * (s->history + BLOCK), s->history * sizeof *s->third);
-        aur_walk_samples(walk, s->held + c * BANDS * s->quantum, BANDS * s->quantum);
+        aur_walk_samples(walk, s->waiting + c * BANDS * s->quantum, BANDS * s->quantum);
     }
+}
+
+/* How much a peak is one that a limiter held. */
+static double reached(const aur_restore *s) {
+    const double under = -AUR_DB_PER_OCTAVE * aur_log2f((float)(s->peak * s->per_held) + 1e-30f);
+    return aur_clamp(1.0 - under / KNEE_DB, 0.0, 1.0);
 }
 
 /* The quantum is complete: where the gains go while it is put out. */
@@ -130,6 +147,9 @@ static void decide_gains(aur_restore *s) {
     const double weight = 1.0 / (double)(s->quantum * s->channels);
     const double slow = s->quanta * s->slow < 1.0 ? 1.0 / (double)(s->quanta + 1) : s->slow;
     s->quanta++;
+    const double fresh = reached(s), kept = s->reach * s->keep;
+    s->reach = fresh > kept ? fresh : kept > 1e-4 ? kept : 0.0;
+    s->peak = 0.0f;
     for (int b = 0; b < BANDS; b++) {
         double p = 0.0;
         for (unsigned c = 0; c < s->channels; c++) {
@@ -141,8 +161,9 @@ static void decide_gains(aur_restore *s) {
         s->slow_power[b] += (slow > s->slow ? slow : s->slow) * (p - s->slow_power[b]);
         const double over = AUR_DB_PER_OCTAVE / 2.0 *
                             aur_log2f((float)((s->fast_power[b] + FLOOR) / (s->slow_power[b] + FLOOR)));
-        const double wanted =
-            aur_clamp(s->fill * (over - THRESHOLD_DB), 0.0, AUR_RESTORE_MAX_GAIN_DB) / AUR_DB_PER_OCTAVE;
+        const double filled =
+            aur_clamp(s->fill * (over - THRESHOLD_DB), 0.0, AUR_RESTORE_MAX_FILL_DB) / AUR_DB_PER_OCTAVE;
+        const double wanted = s->reach * (s->lift + filled);
         const double now = s->gain_log2[b];
         double next = now + (wanted > now ? s->attack : s->release) * (wanted - now);
         if (wanted == 0.0 && next < 1e-5) next = 0.0;
@@ -185,8 +206,12 @@ static void split(aur_restore *s, unsigned c, const float *in, float low[SPLITS]
 static void fill_part(aur_restore *s, unsigned c, const float *restrict dry, const float *restrict low,
                       float *y, size_t n) {
     const size_t q = s->quantum;
-    float *h = s->held + c * BANDS * q + s->at;
+    float *h = s->waiting + c * BANDS * q + s->at;
     double *power = s->power[c];
+    for (size_t i = 0; i < n; i++) {
+        const float ahead = fabsf(dry[s->ahead + i]);
+        s->peak = ahead > s->peak ? ahead : s->peak;
+    }
     for (size_t i = 0; i < n; i++) {
         const float x = dry[i], a = low[i], b = low[BLOCK + i], d = low[2 * BLOCK + i];
         const float phase = (float)(s->at + i + 1);
@@ -233,11 +258,7 @@ void aur_restore_process(aur_restore *s, const float *const *in, float *const *o
             memcpy(fresh, in[c] + done, n * sizeof *fresh);
             y[c] = out[c] + done;
         }
-        if (s->fill > 0.0)
-            fill(s, y, n);
-        else
-            for (unsigned c = 0; c < s->channels; c++)
-                memcpy(y[c], s->dry + c * stride, n * sizeof *y[c]);
+        fill(s, y, n);
         for (unsigned c = 0; c < s->channels; c++) {
             float *dry = s->dry + c * stride;
             memmove(dry, dry + n, latency * sizeof *dry);

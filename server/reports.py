@@ -82,7 +82,7 @@ def applied_by(plan: MasteringPlan) -> Applied:
     """What a plan does, as the client is told."""
     # A NumPy scalar among them is no JSON number.
     eq = [Tone(band.kind, band.f0_hz, band.q, float(band.gain_db)) for band in plan.eq]
-    peaks_db = 20.0 * math.log10((1.0 + plan.depth) * (plan.curve[-1] if plan.curve else 1.0))
+    peaks_db = 20.0 * math.log10((1.0 + plan.depth) * (plan.curve[-1] if plan.curve else 1.0)) + plan.lift_db
     return Applied(plan.gain_db, peaks_db, plan.fill, eq, plan.level_target, plan.ceiling)
 
 

@@ -103,7 +103,7 @@ def test_best_takes_the_shortest_of_calls_that_take_turns() -> None:
 def test_plan_leaves_no_stage_idle() -> None:
     plan = bench.EVERYTHING
     assert not plan.is_identity
-    assert min(plan.depth, plan.fill, len(plan.eq)) > 0
+    assert min(plan.depth, plan.fill, plan.lift_db, len(plan.eq)) > 0
     assert None not in (plan.ceiling, plan.level_target)
     assert plan.width != 1
 

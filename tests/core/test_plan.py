@@ -13,15 +13,15 @@ from auralis_core.plan import Band, MasteringPlan
 SR = 44100
 
 
-def song(beat=1.0, seconds=8.0, seed=3):
-    """Chords, bass, and something struck every 90 ms: `beat` sets how far it stands out."""
+def song(beat=1.0, seconds=8.0, seed=3, every=3969):
+    """Chords, bass, and something struck `every` so many frames: `beat` sets how far it stands out."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(SR * seconds)) / SR
     chord = sum(np.sin(2 * np.pi * f * t + k) for k, f in enumerate((220.0, 277.2, 329.6, 440.0)))
     pad = 0.04 * chord * (1 + 0.3 * np.sin(2 * np.pi * 0.4 * t)) + 0.1 * np.sin(2 * np.pi * 55 * t)
     x = np.stack([pad, np.roll(pad, 300)])
     decay = np.exp(-np.arange(2000) / 250)
-    for at in range(0, t.size - 2000, 3969):
+    for at in range(0, t.size - 2000, every):
         strike = np.convolve(rng.standard_normal(2004), np.array([1, 4, 6, 4, 1]) / 16, "valid")
         x[:, at : at + 2000] += beat * rng.uniform(0.5, 1.0) * decay * strike
     return x / np.abs(x).max()
@@ -136,6 +136,70 @@ def test_without_a_profile_of_detail_the_rule_alone_raises_the_crest_and_says_so
     assert plan.depth > 0.3
     assert any("no profile of fine detail" in note for note in plan.notes)
     assert ac.fingerprint_array(ac.render_array(x, SR, plan), SR).crest_db >= 12.0
+
+
+def limited(x, drive):
+    """A look-ahead limiter of 80 ms release, which leaves peaks their shape."""
+    limiter = ac.Limiter(SR, 2, 0.0)
+    padded = np.concatenate([drive * x, np.zeros((2, limiter.latency))], axis=1).astype(np.float32)
+    return np.ascontiguousarray(limiter.process(padded)[:, limiter.latency :])
+
+
+@cache
+def held(lufs):
+    y = at_loudness(lambda g: limited(song(every=11025), g), lufs)
+    return y, ac.fingerprint_array(y, SR)
+
+
+def test_a_limited_master_is_lifted_where_it_was_held_the_more_the_louder():
+    plans = [ac.plan(held(lufs)[1]) for lufs in (-10.0, -8.0)]
+    assert all(0.0 < p.lift_db <= 4.0 and p.fill > 0.3 for p in plans)
+    assert plans[0].lift_db < plans[1].lift_db
+    peak = float(np.abs(held(-10.0)[0]).max())
+    assert peak * 10 ** (-0.3 / 20) < plans[0].held <= peak
+    assert any("limiter held" in note for note in plans[0].notes)
+
+
+def test_a_limited_master_comes_closer_to_what_it_was_and_wins_crest():
+    x, (y, fp) = song(every=11025), held(-10.0)
+    z = ac.render_array(y, SR, ac.plan(fp))
+    assert sdr(x, z) > sdr(x, y) + 0.5
+    assert ac.fingerprint_array(z, SR).crest_db > fp.crest_db + 0.5
+
+
+@pytest.mark.parametrize("kind", ["clip", "tanh"])
+def test_what_held_no_peaks_down_is_not_lifted(kind):
+    """Clipped tops and saturated ones lie at one level too, but nothing around them was turned down."""
+    assert ac.plan(master(kind, -8.0)[1]).lift_db < 0.5
+
+
+def test_clipping_that_an_encoder_blurred_is_not_taken_for_limiting():
+    x, _ = master("clip", -8.0)
+    rng = np.random.default_rng(9)
+    # Flat tops with 1 % of noise on them: no flat top is left, the heap is.
+    y = (x + 0.01 * rng.standard_normal(x.shape)).astype(np.float32)
+    fp = ac.fingerprint_array(y, SR)
+    assert fp.extras["flat_top_share"] < 1e-4
+    assert ac.plan(fp).lift_db == 0.0
+
+
+def test_intensity_and_strength_scale_lift_and_fill_monotonically():
+    for fp in (held(-8.0)[1], master("tanh", -8.0)[1]):
+        plans = [ac.plan(fp, intensity=i) for i in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        for values in ([p.lift_db for p in plans], [p.fill for p in plans]):
+            assert values == sorted(values)
+        assert ac.plan(fp, "gentle").lift_db == pytest.approx(0.5 * plans[-1].lift_db)
+        assert ac.plan(fp, "punchy").lift_db == plans[-1].lift_db
+    assert ac.plan(held(-8.0)[1], intensity=0.25).lift_db > 0.0
+
+
+def test_a_lossy_encoders_overshoot_moves_the_level_that_was_held_but_little():
+    y, fp = held(-10.0)
+    spiky = y.copy()
+    spiky[:, :: SR // 2] *= np.float32(1.5)  # two samples a second
+    plan, spiked = ac.plan(fp), ac.plan(ac.fingerprint_array(spiky, SR))
+    assert spiked.held == pytest.approx(plan.held, rel=0.02)
+    assert spiked.lift_db == pytest.approx(plan.lift_db, rel=0.1)
 
 
 def test_without_flat_tops_a_clipped_track_is_not_declipped():
@@ -280,7 +344,15 @@ def test_every_number_of_a_plan_is_a_plain_float(kind):
     fp = ac.Fingerprint.from_dict({**tilted, "extras": {**tilted["extras"], "ltas_db": ltas}})
     plan = ac.plan(fp, "warm", 0.7)
     assert len(plan.eq) >= 2
-    values = [plan.depth, plan.top, plan.fill, plan.gain_db, *(b.gain_db for b in plan.eq)]
+    values = [
+        plan.depth,
+        plan.top,
+        plan.fill,
+        plan.lift_db,
+        plan.held,
+        plan.gain_db,
+        *(b.gain_db for b in plan.eq),
+    ]
     assert {type(value) for value in values} == {float}
 
 
@@ -300,7 +372,20 @@ def test_arguments_out_of_range_are_refused_by_name(kwargs, name):
 
 
 @pytest.mark.parametrize(
-    "field", ["intensity", "clip", "depth", "top", "fill", "gain_db", "level_strength", "width", "ceiling"]
+    "field",
+    [
+        "intensity",
+        "clip",
+        "depth",
+        "top",
+        "fill",
+        "lift_db",
+        "held",
+        "gain_db",
+        "level_strength",
+        "width",
+        "ceiling",
+    ],
 )
 def test_plans_with_values_out_of_range_are_refused_by_name(field):
     with pytest.raises(ValueError, match=field):

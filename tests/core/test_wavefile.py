@@ -24,7 +24,15 @@ from auralis_core.wavefile import SUBTYPES, WaveFile, header
 
 RATE = 8000  # a piece is 30 s whatever the rate, so a low one keeps the tests quick
 PLAN = ac.MasteringPlan(
-    "warm", depth=0.6, fill=0.2, gain_db=3.0, width=1.1, ceiling=-1.0, notes=("everything that remembers",)
+    "warm",
+    depth=0.6,
+    fill=0.2,
+    lift_db=3.0,
+    held=0.5,
+    gain_db=3.0,
+    width=1.1,
+    ceiling=-1.0,
+    notes=("everything that remembers",),
 )
 
 

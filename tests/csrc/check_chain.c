@@ -178,6 +178,8 @@ int main(void) {
                           .depth = 0.7,
                           .top = 0.9,
                           .fill = 0.3,
+                          .lift_db = 4.0,
+                          .held = 0.5,
                           .bands = 2,
                           .gain_db = 6.0,
                           .level = 1,

@@ -1,4 +1,4 @@
-"""Expansion and multiband fill, one quantum after the other, with plain convolutions."""
+"""Expansion, lift and multiband fill, one quantum after the other, with plain convolutions."""
 
 import numpy as np
 
@@ -16,14 +16,28 @@ def low_pass(x, box):
     return np.convolve(x, kernel, mode="same")
 
 
-def restore(x, sample_rate, depth, top, fill, curve=None):
+def reaches(y, held, quantum, sample_rate):
+    """How much a limiter had hold of each quantum: 1 at peaks of `held`, from 1.5 ms before them."""
+    ahead = int(0.0015 * sample_rate)
+    peaks = np.abs(np.pad(y[:, ahead:], [(0, 0), (0, ahead)])).max(axis=0)
+    out, last = [], 0.0
+    for at in range(0, y.shape[1], quantum):
+        peak = peaks[at : at + quantum].max()
+        fresh = np.clip(1.0 + 20.0 * np.log10(peak / held + 1e-30) / 0.5, 0.0, 1.0)
+        last *= np.exp(-quantum / sample_rate / 0.040)
+        last = max(fresh, last if last > 1e-4 else 0.0)
+        out.append(last)
+    return out
+
+
+def restore(x, sample_rate, depth, top, fill, curve=None, lift_db=0.0, held=1.0):
     """Time-aligned; the fill's gains are those of frames from the start of `x` on."""
     x = x.astype(float)
     y = x * (1.0 + depth * np.minimum((x / top) ** 2, 1.0) ** 2)
     if curve is not None:
         node = np.sqrt(1.0 - np.minimum(np.abs(x) / top, 1.0))  # 1 at zero, 0 at the top
         y *= np.interp(node, np.linspace(0.0, 1.0, len(curve)), curve[::-1])
-    if fill == 0.0:
+    if fill == lift_db == 0.0:
         return y
     boxes = box_lengths(sample_rate)
     # The kernel's clock starts this many frames before the first one that it puts out aligned, and its
@@ -36,8 +50,9 @@ def restore(x, sample_rate, depth, top, fill, curve=None):
         8 if sample_rate <= 16000 else 16 if sample_rate <= 50000 else 32 if sample_rate <= 100000 else 64
     )
     fast, slow, attack, release = (
-        1.0 - np.exp(-quantum / sample_rate / t) for t in (0.003, 0.250, 0.001, 0.040)
+        1.0 - np.exp(-quantum / sample_rate / t) for t in (0.003, 0.100, 0.001, 0.010)
     )
+    reach = reaches(y, held, quantum, sample_rate)
     out = np.zeros_like(y)
     for band in bands:
         pf = ps = gain = 0.0
@@ -47,7 +62,7 @@ def restore(x, sample_rate, depth, top, fill, curve=None):
             pf += fast * (p - pf)
             ps += max(slow, 1.0 / (q + 1)) * (p - ps)
             over = 10.0 * np.log10((pf + 1e-7) / (ps + 1e-7))
-            wanted = np.clip(fill * (over - 1.5), 0.0, 6.0)
+            wanted = reach[q] * (lift_db + np.clip(fill * (over - 1.5), 0.0, 6.0))
             following = gain + (attack if wanted > gain else release) * (wanted - gain)
             if wanted == 0.0 and following < 6e-5:
                 following = 0.0
