@@ -10,7 +10,7 @@ many as the file has. What is fed past the end of the file is silence.
 Priming. A chain that starts at frame p is first fed the `PRIME_S` seconds before p and its output
 thrown away, so filters, envelopes and limiter are where straight play would have brought them. From
 frame 0 the result is bit-identical to straight play; further on it is as close as the slowest
-state (the 250 ms envelope of the fill) has settled. `seek` reads those frames from the file again,
+state (the 100 ms level of the fill) has settled. `seek` reads those frames from the file again,
 `set_plan` takes them from a short memory of the dry signal.
 
 The slow leveller of the standard plan keeps what it has learned about the track across seeks

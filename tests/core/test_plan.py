@@ -170,7 +170,8 @@ def test_a_limited_master_comes_closer_to_what_it_was_and_wins_crest():
 @pytest.mark.parametrize("kind", ["clip", "tanh"])
 def test_what_held_no_peaks_down_is_not_lifted(kind):
     """Clipped tops and saturated ones lie at one level too, but nothing around them was turned down."""
-    assert ac.plan(master(kind, -8.0)[1]).lift_db < 0.5
+    # At most a quarter of what a limited master of that loudness gets: no curve is found to the last dB.
+    assert ac.plan(master(kind, -8.0)[1]).lift_db < 1.0
 
 
 def test_clipping_that_an_encoder_blurred_is_not_taken_for_limiting():
