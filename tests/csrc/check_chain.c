@@ -136,7 +136,9 @@ static int check_refusals(void) {
     p.depth = 99.0;
     CHECK(aur_chain_create(&p, 44100.0, 2, &c) == AUR_EINVAL);
     CHECK(aur_limiter_create(1.0, 44100.0, 2, &l) == AUR_EINVAL);
-    CHECK(aur_restore_create(&(aur_restore_params){1.1}, 44100.0, 2, &r) == AUR_EINVAL);
+    CHECK(aur_restore_create(&(aur_restore_params){1.1, 0.0, 1.0}, 44100.0, 2, &r) == AUR_EINVAL);
+    CHECK(aur_restore_create(&(aur_restore_params){0.5, 12.1, 1.0}, 44100.0, 2, &r) == AUR_EINVAL);
+    CHECK(aur_restore_create(&(aur_restore_params){0.5, 3.0, 0.0}, 44100.0, 2, &r) == AUR_EINVAL);
     const float steep[AUR_CURVE_NODES] = {[AUR_CURVE_NODES - 1] = NAN};
     aur_curve bent;
     CHECK(aur_curve_init(&(aur_curve_params){0.0, 0.0, NULL}, &bent) == AUR_EINVAL);
