@@ -64,6 +64,9 @@ LIFT_RATE_DB, DEEPEST_LIFT_DB, MAX_LIFT_DB = 4000.0, 4.0, 12.0
 #: sample peak to rms of the whole track up to a crest, by about so much per unit, at most so far.
 MAX_FILL, FILL_SHARE = 0.6, 2e-4
 FILL_CREST_DB, FILL_RATE_DB, FILL_BY_CREST = 13.0, 7.5, 0.4
+#: Lift at the largest fill by crest, where nothing is clipped: whatever lowered that crest turned down all
+#: bands, and to fill some of them alone moves the spectrum away from what it was.
+LIFT_BY_CREST_DB = 1.5
 #: Room for the peaks that the fill lifts, dB per unit of fill.
 FILL_PEAK_DB = 7.0
 
@@ -149,14 +152,17 @@ def restoration(
         flat = BESIDE_FLAT_TOPS * fingerprint.extras.get("flat_top_share", 0.0)
         held_share = max(amplitudes.held(under)[1] - flat, 0.0) * (1.0 - doubt)
     held = amplitudes.held(gains)[0]
-    lift = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB) * share
     whole = amplitudes.peak_to_rms_db(whole_curve * _expansion(depth)) + redrawn_db
     by_crest = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), FILL_BY_CREST)
     fill = max(MAX_FILL * min(held_share / FILL_SHARE, 1.0), by_crest) * share
+    unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest / FILL_BY_CREST
+    proven = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB)
+    lift = max(proven, unproven) * share
     if not fingerprint.histogram:
-        fill = 0.0
+        fill = lift = 0.0
     if lift > 0.0:
-        notes.append(f"a limiter held its peaks at {_db(held):.1f} dBFS: lifted by {lift:.1f} dB there")
+        why = "a limiter held its peaks" if proven >= unproven else "no trace of what holds its peaks"
+        notes.append(f"{why} at {_db(held):.1f} dBFS: lifted by {lift:.1f} dB there")
 
     return Restoration(
         curve=tuple(float(g) for g in curve) if curve[-1] > 1.0 else (),

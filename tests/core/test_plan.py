@@ -181,7 +181,9 @@ def test_clipping_that_an_encoder_blurred_is_not_taken_for_limiting():
     y = (x + 0.01 * rng.standard_normal(x.shape)).astype(np.float32)
     fp = ac.fingerprint_array(y, SR)
     assert fp.extras["flat_top_share"] < 1e-4
-    assert ac.plan(fp).lift_db == 0.0
+    plan = ac.plan(fp)
+    assert plan.lift_db < 1.5  # what the crest alone says; a limited master of that loudness gets over 3
+    assert not any("limiter held" in note for note in plan.notes)
 
 
 def test_intensity_and_strength_scale_lift_and_fill_monotonically():
