@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from .amplitudes import MAX_DEPTH, NODES
 from .lwrp import Decision, Region, decide
-from .restoration import MAX_DEPTH, MAX_LIFT_DB, NODES, TONE_CREST_DB, restoration
+from .restoration import MAX_LIFT_DB, TONE_CREST_DB, restoration
 from .schema import HISTOGRAM_BINS, Fingerprint
 from .tone import PEAK_REDUCTION_DB, Band, check, limiting_loss, loudness_change, range_rule
 

@@ -45,7 +45,7 @@ from metrics import Reference, measure
 
 Samples = NDArray[np.float32]
 #: Where the constants are. The modules: of one of the names `auralis_core` has the function.
-RULES = [import_module(f"auralis_core.{name}") for name in ("plan", "tone", "restoration")]
+RULES = [import_module(f"auralis_core.{name}") for name in ("plan", "tone", "restoration", "amplitudes")]
 
 Setting = tuple[tuple[str, Any], ...]
 

@@ -1,7 +1,7 @@
 """A plan with every stage at work, for tests that are about state, not about sound."""
 
+from auralis_core.amplitudes import HEIGHTS
 from auralis_core.plan import Band, MasteringPlan
-from auralis_core.restoration import HEIGHTS
 
 EVERYTHING = MasteringPlan(
     "warm",

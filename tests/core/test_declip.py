@@ -6,8 +6,9 @@ from reference.declip import declip as reference_declip
 from reference.restore import box_lengths
 
 import auralis_core as ac
+from auralis_core.amplitudes import HEIGHTS
 from auralis_core.plan import MasteringPlan
-from auralis_core.restoration import DECLIP_REACH, HEIGHTS
+from auralis_core.restoration import DECLIP_REACH
 
 SR = 44100
 

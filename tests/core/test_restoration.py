@@ -8,7 +8,7 @@ import pytest
 from reference.limiter import true_peak_dbtp
 
 import auralis_core as ac
-from auralis_core.restoration import HEIGHTS
+from auralis_core.amplitudes import HEIGHTS
 from auralis_core.schema import DETAIL_HEIGHTS
 
 SR = 44100

@@ -5,8 +5,8 @@ import pytest
 from reference.restore import restore as reference_restore
 
 import auralis_core as ac
+from auralis_core.amplitudes import HEIGHTS
 from auralis_core.plan import MasteringPlan
-from auralis_core.restoration import HEIGHTS
 
 SR = 44100
 CURVE = tuple((1.0 + HEIGHTS**3).tolist())
