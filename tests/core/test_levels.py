@@ -215,7 +215,7 @@ def test_silence_of_real_audio_agrees_with_ffmpeg(shared_audio, tmp_path, name):
     x, sr = soundfile.read(shared_audio / f"{name}.ogg", 20 * 44100, dtype="float32", always_2d=True)
     soundfile.write(tmp_path / "x.wav", x, sr, "FLOAT")
     # silencedetect looks at peaks: 10 ms of fading noise at -60 dBFS rms reach about 8 dB higher.
-    command = ["ffmpeg", "-hide_banner", "-nostats", "-i", tmp_path / "x.wav", "-filter:a"]
+    command = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-i", tmp_path / "x.wav", "-filter:a"]
     command += ["silencedetect=n=-52dB:d=0.01", "-f", "null", "-"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     silent = sum(map(float, re.findall(r"silence_duration: ([\d.]+)", run.stderr)))

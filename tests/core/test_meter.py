@@ -288,7 +288,16 @@ def test_integrated_of_real_audio_agrees_with_ffmpeg(excerpt, tmp_path):
         pytest.skip("ffmpeg is not installed")
     x, sr, ours = excerpt
     soundfile.write(tmp_path / "x.wav", x, sr, "FLOAT")
-    command = ["ffmpeg", "-hide_banner", "-nostats", "-i", tmp_path / "x.wav", "-filter:a", "ebur128"]
+    command = [
+        "ffmpeg",
+        "-nostdin",
+        "-hide_banner",
+        "-nostats",
+        "-i",
+        tmp_path / "x.wav",
+        "-filter:a",
+        "ebur128",
+    ]
     run = subprocess.run([*command, "-f", "null", "-"], capture_output=True, text=True, check=True)
     theirs = float(re.findall(r"I:\s+(-?[\d.]+) LUFS", run.stderr)[-1])
     # It prints one decimal.

@@ -253,8 +253,10 @@ async def test_client_that_leaves_or_stalls_gives_everything_back(library: Libra
 
 
 async def run(*command: str) -> tuple[int, bytes, bytes]:
+    pipe = asyncio.subprocess.PIPE
+    # Without an input of its own ffmpeg takes what comes on the suite's for commands, and says so.
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
     )
     out, errors = await process.communicate()
     assert process.returncode is not None
