@@ -6,6 +6,7 @@ What is done about it is restoration.py's.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,23 @@ TAILS, TAIL_RATIOS, TAIL_SPREADS = (1e-2, 1e-4), (0.54, 0.26), (0.065, 0.2)
 #: above the second by that above the third where peaks are pointed, and where they were cut off.
 HELD_QUANTILE, HELD_PARTS, NATURAL_SHARE = 1e-4, (0.97, 0.9, 0.8), 2.4e-4
 POINTED_HEAP, CLIPPED_HEAP = 0.39, 0.47
+#: From this part of the level a sample is in a flat top that nothing made uneven.
+EDGE = 1.0 - 1.0 / 4096.0
+#: Flat tops that a resampler or a lossy codec made uneven are a heap in the histogram: its widths in steps,
+#: how many times what goes on from under it; widths of narrow ones, and how many times that times the width;
+#: the least share of the samples over it; and where to look: from 85 % of the level this share lies above.
+HEAP_WIDTHS, HEAP_RATIO = (8, 16, 32, 64), 1.45
+NARROW_WIDTHS, NARROW_RATIO = (4, 2), 12.0
+HEAP_SHARE, HEAP_QUANTILE = 3e-5, 1e-3
+#: No master's samples exceed full scale: where they do, a lossy codec or a resampler overshot the level that
+#: the track was mastered to, and that level is near the one that this share of them lies above.
+OVERSHOT, OVERSHOT_QUANTILE = 1.01, 3e-4
+#: How many widths of a heap under its middle clipped samples may lie.
+HEAP_REACH = 2.5
+#: How many widths over its middle the sample peak lies at least: what makes a top uneven overshoots it.
+HEAP_OVERSHOT = 1.5
+#: How many times the samples of a heap those over it may be: overshoots are not many more than flat tops.
+MOST_OVERSHOOTS = 2.0
 #: Where nothing tells the mean rise; the largest; and bounds of what the density does to the hazard.
 USUAL_RISE, MAX_RISE, STEEPEST = 0.2, 1.0, 1.5
 #: Deepest restoring expansion: +12 dB at the sample peak, and no more dB there than this times the dB of
@@ -40,6 +58,15 @@ def decibels(ratio: float) -> float:
     return 20.0 * math.log10(ratio)
 
 
+class Heap(NamedTuple):
+    """Samples piled up: around a level, by a part of it under it, a share of all, times what to expect."""
+
+    level: float
+    blur: float
+    share: float
+    ratio: float
+
+
 class Amplitudes:
     """What gains by height do to a track's crest, predicted from its fingerprint.
 
@@ -52,12 +79,17 @@ class Amplitudes:
     _Z = np.linspace(-2.2, 2.2, 23)
     _WEIGHT = np.exp(-0.5 * _Z * _Z) / np.exp(-0.5 * _Z * _Z).sum()
 
-    def __init__(self, fingerprint: Fingerprint) -> None:
-        self.top = max(10.0 ** (fingerprint.extras["sample_peak_dbfs"] / 20.0), 1e-3)
+    def __init__(self, fingerprint: Fingerprint, top: float | None = None) -> None:
+        """Heights are parts of `top`: a level given, or the sample peak where no codec overshot it."""
         counts = fingerprint.amplitude_histogram.astype(np.float64)
         self._count = float(counts.sum())
         self._share = counts / max(self._count, 1.0)
         self._level = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
+        self.peak = max(10.0 ** (fingerprint.extras["sample_peak_dbfs"] / 20.0), 1e-3)
+        self.top = self.peak if top is None else top
+        self.overshot = self.peak > OVERSHOT
+        if top is None and self.overshot and self._count > 0.0:
+            self.top = (np.count_nonzero(self._above() > OVERSHOT_QUANTILE) or 1) / HISTOGRAM_BINS
         self._power = float(self._share @ self._level**2)
         # Heights that the rarest samples lie above, and the top.
         above = np.cumsum(self._share[::-1])
@@ -75,6 +107,11 @@ class Amplitudes:
                 high = centre
         self._peaks = 10.0 ** (np.minimum(low + width * self._Z, peak) / 20.0)
 
+    def _above(self) -> NDArray[np.float64]:
+        """Share of the samples in each step or over it."""
+        above: NDArray[np.float64] = np.cumsum(self._share[::-1])[::-1]
+        return above
+
     def oddity(self, gains: NDArray[np.float64]) -> float:
         """How far from music's the tail of |x| is under these gains: squared deviations."""
         if self._power == 0.0:  # no histogram
@@ -83,19 +120,49 @@ class Amplitudes:
         off = (np.diff(np.log(tail)) - TAIL_RATIOS) / TAIL_SPREADS
         return float(off @ off)
 
-    def _flat(self) -> int:
-        """The step of the histogram that a flat top is in, or would be."""
-        return min(max(int(self.top * HISTOGRAM_BINS * (1.0 - 1.0 / 4096.0)), 1), HISTOGRAM_BINS - 1)
+    def _step(self, part: float) -> int:
+        """The step of the histogram that this part of the top is in."""
+        return min(max(int(self.top * HISTOGRAM_BINS * part), 1), HISTOGRAM_BINS - 1)
+
+    def heap(self) -> Heap | None:
+        """The steepest heap of samples under the sample peak, a narrow one where there is no wide one."""
+        if self._power == 0.0:
+            return None
+        below = np.concatenate([[0.0], np.cumsum(self._share)])  # share under each edge
+        lowest = 0.85 * float(np.searchsorted(below, 1.0 - HEAP_QUANTILE))
+
+        def steepest(width: int, least: float) -> Heap | None:
+            low = np.arange(max(int(lowest), 4 * width), HISTOGRAM_BINS - width)
+            if low.size == 0:
+                return None
+            inside = below[low + width] - below[low]
+            under = (below[low - width // 2] - below[low - 7 * width // 2]) / 3.0
+            ratio = np.where(inside - under > HEAP_SHARE, inside / np.maximum(under, 1e-5), 0.0)
+            k = int(ratio.argmax())
+            level = (float(low[k]) + width / 2) / HISTOGRAM_BINS
+            if ratio[k] < least or self.peak < level + HEAP_OVERSHOT * width / HISTOGRAM_BINS:
+                return None
+            share = float(inside[k] - under[k])
+            if 1.0 - below[min(low[k] + 2 * width, HISTOGRAM_BINS)] > MOST_OVERSHOOTS * share:
+                return None
+            reach = HEAP_REACH * width / HISTOGRAM_BINS
+            return Heap(level, reach / level, share, float(ratio[k]))
+
+        wide = [heap for width in HEAP_WIDTHS if (heap := steepest(width, HEAP_RATIO))]
+        narrow = [heap for width in NARROW_WIDTHS if (heap := steepest(width, NARROW_RATIO / width))]
+        return max(wide or narrow, key=lambda heap: heap.ratio, default=None)
 
     def pile_up(self) -> float:
         """How much denser the last 128th of the height is than the one before it; 1 where few samples are."""
-        last = self._flat()
+        last = self._step(EDGE)
         step = last // 128
         under, above = self._share[last - 2 * step : last - step].sum(), self._share[last - step : last].sum()
         return float(above / under) if under * self._count > 100.0 else 1.0
 
-    def rise(self, curve: NDArray[np.float64]) -> float:
-        """Mean height over the level of the samples that were cut off, as a part of the level, under a curve.
+    def rise(self, curve: NDArray[np.float64], blur: float = 0.0) -> float:
+        """Mean height over the top of the samples that were cut off there, as a part of it, under a curve.
+
+        `blur` is by which part of the top they may lie under it.
 
         Were the tail exponential, it would be the share that was cut off over the density just below; music's
         tails are, near enough. Within 20 % of the truth on clips by 3 to 13 dB.
@@ -104,17 +171,18 @@ class Amplitudes:
             return USUAL_RISE
         edges = np.minimum(np.arange(HISTOGRAM_BINS + 1) / HISTOGRAM_BINS / self.top, 1.0)
         heights = edges * np.interp(edges, HEIGHTS, curve) / curve[-1]
-        flat = self._flat()
+        flat = self._step(min(EDGE, 1.0 - blur))
+        edge = float(heights[flat])
 
         def density(low: float, high: float) -> float:
             first, last = np.searchsorted(heights[: flat + 1], (low, high))
             wide = float(heights[last - 1] - heights[first])
             return float(self._share[first : last - 1].sum()) / wide if wide > 0.0 else 0.0
 
-        near, far = density(7.0 / 8.0, 1.0), density(6.0 / 8.0, 7.0 / 8.0)
+        near, far = density(edge - 1.0 / 8.0, edge), density(edge - 2.0 / 8.0, edge - 1.0 / 8.0)
         if near == 0.0 or far == 0.0:
             return USUAL_RISE
-        cut = float(self._share[flat:].sum()) - near * (1.0 - float(heights[flat]))
+        cut = float(self._share[flat:].sum()) - near * (1.0 - edge)
         return min(max(cut, 0.0) / (near * min(math.sqrt(near / far), STEEPEST)), MAX_RISE)
 
     def peak_to_rmsdecibels(self, gains: NDArray[np.float64]) -> float:
@@ -127,7 +195,7 @@ class Amplitudes:
         The evidence is how much more of the samples than in any music lies just under that level or above it.
         """
         level = self._level * np.interp(self._level / self.top, HEIGHTS, gains)
-        above = np.cumsum(self._share[::-1])[::-1]
+        above = self._above()
         held = max(float(level[max(int(np.count_nonzero(above > HELD_QUANTILE)) - 1, 0)]), 1e-6)
         just, near, far = (float(self._share[level > part * held].sum()) for part in HELD_PARTS)
         # A limiter lets a peak keep its shape; clipping stays long at the top, blurred by an encoder too.

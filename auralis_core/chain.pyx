@@ -117,7 +117,7 @@ cdef class Chain:
         if len(plan.eq) > AUR_CHAIN_MAX_BANDS:
             raise ValueError(f"plan.eq has {len(plan.eq)} bands, at most {AUR_CHAIN_MAX_BANDS} fit")
         p.depth, p.top, p.fill = plan.depth, plan.top, plan.fill
-        p.clip, p.clip_rise = plan.clip, plan.clip_rise
+        p.clip, p.clip_blur, p.clip_rise = plan.clip, plan.clip_blur, plan.clip_rise
         p.lift_db, p.held = plan.lift_db, plan.held
         p.bands = len(plan.eq)
         for i, band in enumerate(plan.eq):

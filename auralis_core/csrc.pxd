@@ -197,6 +197,7 @@ cdef extern from "chain.h" nogil:
         double top
         const float *curve
         double clip
+        double clip_blur
         double clip_rise
         double fill
         double lift_db

@@ -100,6 +100,9 @@ class MasteringPlan:
         Sample peak of the track, linear, above 0.
     clip : float
         Level at which the track's peaks were cut off and are to be redrawn, linear; 0 switches it off.
+    clip_blur : float
+        By which part of that level a clipped sample may lie under it, 0–.5: resampling and lossy codecs leave
+        flat tops uneven. Less than 1/4096 counts as that.
     clip_rise : float
         How far over that level the samples were that were cut off, on average, as a part of it (after
         `curve`); 0–1.
@@ -135,6 +138,7 @@ class MasteringPlan:
     depth: float = 0.0
     top: float = 1.0
     clip: float = 0.0
+    clip_blur: float = 0.0
     clip_rise: float = 0.2
     fill: float = 0.0
     lift_db: float = 0.0
@@ -156,6 +160,7 @@ class MasteringPlan:
         check("depth", self.depth, 0.0, MAX_DEPTH, "")
         check("top", self.top, 1e-6, 1e6, "")
         check("clip", self.clip, 0.0, 1e6, "")
+        check("clip_blur", self.clip_blur, 0.0, 0.5, "")
         check("clip_rise", self.clip_rise, 0.0, 1.0, "")
         check("fill", self.fill, 0.0, 1.0, "")
         check("lift_db", self.lift_db, 0.0, MAX_LIFT_DB, "dB")
@@ -208,6 +213,7 @@ class MasteringPlan:
             "curve_top": self.curve[-1] if self.curve else 1.0,
             "depth": self.depth,
             "clip": self.clip,
+            "clip_blur": self.clip_blur,
             "clip_rise": self.clip_rise,
             "fill": self.fill,
             "lift_db": self.lift_db,
@@ -273,6 +279,7 @@ def plan(
             depth=tools.depth,
             top=tools.top,
             clip=tools.clip,
+            clip_blur=tools.clip_blur,
             clip_rise=tools.clip_rise,
             fill=tools.fill,
             lift_db=tools.lift_db,

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .amplitudes import HEIGHTS, NODES, Amplitudes, decibels, expansion_gains
+from .amplitudes import HEIGHTS, NODES, Amplitudes, Heap, decibels, expansion_gains
 from .schema import DETAIL_HEIGHTS, Fingerprint
 
 #: A sine has a crest of 3 dB, a square of 0, music squashed to the limit 6: anything lower is a test tone.
@@ -23,8 +23,9 @@ TONE_CREST_DB = 4.5
 #: The slope of a saturating curve is modelled as 1 − b u^p of the height u = |x| / top: these p, and b up to
 #: .9999, closer towards 1: the last .001 is worth 3 dB at the top.
 EXPONENTS, FLATTENINGS = (2.0, 3.0), 1.0 - np.geomspace(1.0, 1e-4, 48)
-#: What a dB² of a profile's misfit weighs beside the oddity of the tail.
-PROFILE_WEIGHT = 3.0
+#: What a dB² of a profile's misfit weighs beside the oddity of the tail; the dB² of the best model's misfit
+#: at which it weighs half; how much of that is left where a codec or a resampler blurred the profile.
+PROFILE_WEIGHT, USUAL_MISFIT, BLURRED_WEIGHT = 6.0, 0.5, 0.5
 #: Heights over one half that must have been heard.
 FEWEST_HEIGHTS = 6
 #: Fine detail that nobody flattened grows with the height it rides at, by this factor at the top less one.
@@ -38,8 +39,14 @@ SOFT_EXPONENT, PILED_UP = 2.2, 1.25
 #: Deviation of a profile from the model on the lower half of the waveform, dB rms, from which it is doubted
 #: and at which it says nothing: where the waveform itself is fine detail, as of a trumpet.
 DOUBTED_DB, MUTE_DB = 1.2, 1.6
-#: A clipped track's profile that fits neither kind of clipper by so much says nothing about which it was.
-ODD_DB = 2.0
+#: No curve piles up so many times what to expect, not even tanh at −6 LUFS: 2.4.
+NO_CURVE_RATIO = 2.5
+#: The mean rise comes out low where tops are blurred, by so much per blur: what lies under a heap
+#: counts as tail.
+BLURRED_RISE = 12.0
+#: A clipped track's profile that fits neither kind of clipper by so much, or both but for so much, says
+#: nothing about which it was.
+ODD_DB, CLEAR_DB = 2.0, 0.6
 #: Without a profile: `peak_curvature` under which peaks count as round, and over which as sharp.
 ROUND_CURVATURE, SHARP_CURVATURE = 0.25, 0.40
 
@@ -48,14 +55,20 @@ BESIDE_FLAT_TOPS = 4.0
 #: Lift: dB for every unit of the evidence that a limiter held the peaks; the most that is planned, and that
 #: the chain takes. What a limiter took comes to 2 to 15 dB, but on dense peaks a lift over 4 dB leads away
 #: from what was.
-LIFT_RATE_DB, DEEPEST_LIFT_DB, MAX_LIFT_DB = 4000.0, 4.0, 12.0
+LIFT_RATE_DB, DEEPEST_LIFT_DB, MAX_LIFT_DB = 4000.0, 5.0, 12.0
 #: Multiband fill, and the share from which there is all of it. Without that evidence it brings the ratio of
 #: sample peak to rms of the whole track up to a crest, by about so much per unit, at most so far.
 MAX_FILL, FILL_SHARE = 0.6, 2e-4
-FILL_CREST_DB, FILL_RATE_DB, FILL_BY_CREST = 13.0, 7.5, 0.4
+FILL_CREST_DB, FILL_RATE_DB, FILL_BY_CREST = 15.6, 5.0, 0.5
 #: Lift at the largest fill by crest, where nothing is clipped: whatever lowered that crest turned down all
 #: bands, and to fill some of them alone moves the spectrum away from what it was.
-LIFT_BY_CREST_DB = 1.5
+LIFT_BY_CREST_DB = 3.0
+#: The rule's expansion up to which there is none of that, and from which there is all.
+UNSURE_EXPANSION, SURE_EXPANSION = 0.05, 0.2
+#: And how much of that fill where peaks are redrawn.
+FILL_BESIDE_CLIPS = 0.5
+#: Top of a curve that is to blame alone.
+BLAMED_CURVE_DB = 6.0
 #: Room for the peaks that the fill lifts, dB per unit of fill.
 FILL_PEAK_DB = 7.0
 
@@ -76,6 +89,7 @@ class Restoration:
     depth: float
     top: float
     clip: float
+    clip_blur: float
     clip_rise: float
     fill: float
     lift_db: float
@@ -92,10 +106,13 @@ def restoration(
     share = min(strength, 1.0) * intensity
     notes = [f"crest {fingerprint.crest_db:.1f} dB, the rule asks for {raise_db:.1f} dB more"]
     amplitudes = Amplitudes(fingerprint)
-    top = amplitudes.top
 
-    clipped = fingerprint.extras.get("flat_top_share", 0.0) > CLIPPED_SHARE
-    inverse, trust = _inverse_curve(fingerprint, amplitudes, clipped)
+    clipped, blur = fingerprint.extras.get("flat_top_share", 0.0) > CLIPPED_SHARE, 0.0
+    if heap := _uneven_tops(fingerprint, amplitudes):
+        clipped, blur, amplitudes = True, heap.blur, Amplitudes(fingerprint, heap.level)
+        notes.append(f"flat tops at {decibels(heap.level):.1f} dBFS, blurred by a codec or a resampler")
+    top = amplitudes.top
+    inverse, trust = _inverse_curve(fingerprint, amplitudes, clipped, blur)
     if not fingerprint.histogram:
         notes.append("no histogram: no crest can be predicted, nothing expanded or filled")
     if "flat_top_share" not in fingerprint.extras:
@@ -105,8 +122,9 @@ def restoration(
         brought = amplitudes.changedecibels(curve)
         notes.append(f"saturated: its curve inverted, {decibels(float(curve[-1])):.1f} dB at the top")
     if clipped:
-        rise = amplitudes.rise(curve)
-        crest = _declipped_crest(fingerprint)
+        rise = min(amplitudes.rise(curve, blur) * (1.0 + BLURRED_RISE * blur), 1.0)
+        # Nobody could count runs in blurred tops: what the rule asks for counts as brought.
+        crest = _declipped_crest(fingerprint) if blur == 0.0 else raise_db
         brought += crest
         notes.append(
             f"hard clipped by {decibels(1.0 + rise):.1f} dB on average: redrawn, which brings {crest:.1f} dB"
@@ -129,7 +147,7 @@ def restoration(
     if shortfall > 0.1:
         notes.append(f"expansion bound at {decibels(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
     gains = curve * expansion_gains(depth)
-    redrawn_db = decibels(1.0 + DECLIP_REACH * rise)
+    redrawn = DECLIP_REACH * rise
     # What the other tools leave to do at full strength, so that less of them never means more lift or fill.
     whole_curve = inverse**trust
     held_share = 0.0
@@ -137,12 +155,20 @@ def restoration(
         most = doubt * max(10.0 * expansion - amplitudes.changedecibels(whole_curve), 0.0)
         under = whole_curve * expansion_gains(amplitudes.depth_for(most, whole_curve)[0])
         flat = BESIDE_FLAT_TOPS * fingerprint.extras.get("flat_top_share", 0.0)
-        held_share = max(amplitudes.held(under)[1] - flat, 0.0) * (1.0 - doubt)
+        held_share = max(amplitudes.held(under)[1] - flat, 0.0)
     held = amplitudes.held(gains)[0]
-    whole = amplitudes.peak_to_rmsdecibels(whole_curve * expansion_gains(depth)) + redrawn_db
-    by_crest = min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), FILL_BY_CREST)
-    fill = max(MAX_FILL * min(held_share / FILL_SHARE, 1.0), by_crest) * share
-    unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest / FILL_BY_CREST
+    whole = amplitudes.peak_to_rmsdecibels(whole_curve * expansion_gains(depth)) + decibels(1.0 + redrawn)
+    blameless = max(1.0 - decibels(float(whole_curve[-1])) / BLAMED_CURVE_DB, 0.0)
+    by_crest = min((expansion - UNSURE_EXPANSION) / (SURE_EXPANSION - UNSURE_EXPANSION), 1.0) * blameless
+    by_crest *= min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), 1.0)
+    fill = (
+        max(
+            MAX_FILL * min(held_share / FILL_SHARE, 1.0),
+            FILL_BY_CREST * by_crest * (FILL_BESIDE_CLIPS if clipped else 1.0),
+        )
+        * share
+    )
+    unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest
     proven = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB)
     lift = max(proven, unproven) * share
     if not fingerprint.histogram:
@@ -156,6 +182,7 @@ def restoration(
         depth=depth,
         top=top,
         clip=top if clipped else 0.0,
+        clip_blur=blur,
         clip_rise=rise,
         fill=fill,
         lift_db=lift,
@@ -165,13 +192,29 @@ def restoration(
         - decibels(float(gains[-1]))
         - FILL_PEAK_DB * fill
         - lift
-        - redrawn_db,
+        # A run of blurred tops may rise from an overshoot.
+        - decibels(1.0 + redrawn * top / amplitudes.peak),
         notes=tuple(notes),
     )
 
 
+def _uneven_tops(fingerprint: Fingerprint, amplitudes: Amplitudes) -> Heap | None:
+    """Flat tops that a codec or a resampler made uneven, unless a curve piled them up."""
+    if (heap := amplitudes.heap()) is None:
+        return None
+    if fingerprint.extras.get("flat_top_share", 0.0) > 0.5 * heap.share:  # even ones
+        return None
+    height, detail = _profile(fingerprint, heap.level, max(1.0 / DETAIL_HEIGHTS, 0.6 * heap.blur))
+    if height.size and heap.ratio < NO_CURVE_RATIO:
+        clipped = min(_rms(detail), _rms(_misfits(detail, _soft(height))))
+        bent = min(_rms(_misfits(detail, 1.0 - b * height**p)) for p in EXPONENTS for b in FLATTENINGS)
+        if clipped**2 - bent**2 > EXPLAINED:
+            return None
+    return heap
+
+
 def _inverse_curve(
-    fingerprint: Fingerprint, amplitudes: Amplitudes, clipped: bool
+    fingerprint: Fingerprint, amplitudes: Amplitudes, clipped: bool, blur: float
 ) -> tuple[NDArray[np.float64], float]:
     """Gains at `HEIGHTS` that undo the curve that made the track, 1 where nothing shows one; trust 0–1.
 
@@ -179,43 +222,57 @@ def _inverse_curve(
     on low ones is that slope. Least squares of models in dB over the heights that were heard.
     """
     straight = np.ones(NODES)
-    if not fingerprint.detail_db:
+    height, detail = _profile(fingerprint, amplitudes.top, max(1.0 / DETAIL_HEIGHTS, 0.6 * blur))
+    if not height.size:
         return straight, 0.0
-    detail = np.asarray(fingerprint.detail_db)
-    height = (np.arange(DETAIL_HEIGHTS) + 0.5) / DETAIL_HEIGHTS / amplitudes.top
-    # The bin that holds the peak is half empty, and full of flat tops where there are any.
-    heard = (detail != 0.0) & (height < 1.0 - 1.0 / DETAIL_HEIGHTS)
-    if np.count_nonzero(heard & (height > 0.5)) < FEWEST_HEIGHTS:
-        return straight, 0.0
-    height = height[heard]
-    detail = detail[heard] - 20.0 * np.log10(1.0 + NATURAL_GROWTH * height**2)
-
-    def misfit(slope: NDArray[np.float64]) -> NDArray[np.float64]:
-        off: NDArray[np.float64] = detail - 20.0 * np.log10(slope)
-        return off
-
     if clipped:  # by a soft clipper that went flat on its own, or by a hard one
-        soft = misfit(np.sqrt(1.0 - height**SOFT_EXPONENT))
-        piled_up = amplitudes.pile_up() > PILED_UP
-        bent = _rms(soft) < _rms(detail) if min(_rms(soft), _rms(detail)) < ODD_DB else piled_up
+        soft = _misfits(detail, _soft(height))
+        piled_up = blur == 0.0 and amplitudes.pile_up() > PILED_UP
+        told = abs(_rms(soft) - _rms(detail)) > CLEAR_DB and min(_rms(soft), _rms(detail)) < ODD_DB
+        bent = _rms(soft) < _rms(detail) if told else piled_up
         if not bent:
             return straight, _trust(height, detail)
         return _inverse(1.0, SOFT_EXPONENT, 0.5), 1.0 if piled_up else _trust(height, soft)
-    shown, told, rest = False, math.inf, detail
-    best, curve = math.inf, straight
-    for p in EXPONENTS:
-        misfits = misfit(1.0 - np.outer(FLATTENINGS, height**p))
-        squares = (misfits**2).mean(axis=1)
-        k = int(squares.argmin())
-        if squares[k] < told:
-            told, rest = float(squares[k]), misfits[k]
-            shown = float(squares[0]) - told > EXPLAINED
-        inverses = _inverses(p)
-        costs = PROFILE_WEIGHT * squares + np.array([amplitudes.oddity(gains) for gains in inverses])
-        k = int(costs.argmin())
-        if costs[k] < best:
-            best, curve = float(costs[k]), inverses[k]
-    return curve if shown else straight, _trust(height, rest)
+    slopes = np.concatenate([1.0 - np.outer(FLATTENINGS, height**p) for p in EXPONENTS])
+    misfits = _misfits(detail, slopes)
+    squares = (misfits**2).mean(axis=1)
+    told = int(squares.argmin())
+    weight = (
+        PROFILE_WEIGHT
+        / (1.0 + squares[told] / USUAL_MISFIT)
+        * (BLURRED_WEIGHT if amplitudes.overshot else 1.0)
+    )
+    inverses = [gains for p in EXPONENTS for gains in _inverses(p)]
+    costs = weight * squares + np.array([amplitudes.oddity(gains) for gains in inverses])
+    shown = squares[0] - squares[told] > EXPLAINED
+    return inverses[int(costs.argmin())] if shown else straight, _trust(height, misfits[told])
+
+
+def _profile(
+    fingerprint: Fingerprint, top: float, hidden: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Heights under the top that were heard, and what rides there in dB over what nature lets ride there.
+
+    The `hidden` part of the height at the top is left out, as flat tops fill it; empty where few are left.
+    """
+    if not fingerprint.detail_db:
+        return np.empty(0), np.empty(0)
+    detail = np.asarray(fingerprint.detail_db)
+    height = (np.arange(DETAIL_HEIGHTS) + 0.5) / DETAIL_HEIGHTS / top
+    heard = (detail != 0.0) & (height < 1.0 - hidden)
+    if np.count_nonzero(heard & (height > 0.5)) < FEWEST_HEIGHTS:
+        return np.empty(0), np.empty(0)
+    return height[heard], detail[heard] - 20.0 * np.log10(1.0 + NATURAL_GROWTH * height[heard] ** 2)
+
+
+def _soft(height: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slope of a soft clipper."""
+    return np.sqrt(1.0 - height**SOFT_EXPONENT)
+
+
+def _misfits(detail: NDArray[np.float64], slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    off: NDArray[np.float64] = detail - 20.0 * np.log10(slope)
+    return off
 
 
 def _trust(height: NDArray[np.float64], misfit: NDArray[np.float64]) -> float:

@@ -56,7 +56,7 @@ static int valid(const aur_chain_params *p, double sample_rate, unsigned channel
     ok &= channels >= 1 && channels <= AUR_MAX_CHANNELS && p->bands <= AUR_CHAIN_MAX_BANDS;
     for (unsigned b = 0; ok && b < p->bands; b++)
         ok = isfinite(p->band[b].f0) && isfinite(p->band[b].gain_db) && p->band[b].q > 0.0;
-    return ok && isfinite(p->clip) && isfinite(p->clip_rise) && isfinite(p->gain_db) && isfinite(p->width) &&
+    return ok && isfinite(p->clip) && p->clip_blur >= 0.0 && p->clip_blur <= 0.5 && isfinite(p->clip_rise) && isfinite(p->gain_db) && isfinite(p->width) &&
            isfinite(p->level_target) && isfinite(p->level_strength);
 }
 
@@ -66,7 +66,8 @@ static size_t bytes(unsigned channels, size_t hold) {
 
 /* Where the curve takes the level that peaks were cut off at, and what counts as being there. */
 static aur_declip_params clipped_under(const aur_curve *curve, const aur_chain_params *p, size_t latency) {
-    float at[2] = {(float)p->clip, (float)(p->clip * (1.0 - AUR_DECLIP_TOLERANCE))};
+    const double under = fmax(p->clip_blur, AUR_DECLIP_TOLERANCE);
+    float at[2] = {(float)p->clip, (float)(p->clip * (1.0 - under))};
     aur_curve_apply(curve, at, 2);
     return (aur_declip_params){
         .level = at[0],

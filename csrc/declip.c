@@ -88,7 +88,7 @@ static void redraw(const aur_declip *s, float *x, size_t n) {
         const double over = y > 1.0 && s->rise > 0.0 ? y - 1.0 : 0.0, part = over * per_bound;
         const double nearby = over / sqrt(1.0 + part * part);
         const double usual = -4.0 * top * q * u / ((m + 1.0) * (m + 1.0));
-        x[i] = (float)(sign * s->level * (1.0 + NEARBY * nearby + usual));
+        x[i] = (float)(x[i] + sign * s->level * (NEARBY * nearby + usual));
     }
 }
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum { BANDS = 4, SPLITS = BANDS - 1, BLOCK = 256 };
-static const double THRESHOLD_DB = 1.5, FAST_S = 0.003, SLOW_S = 0.100, ATTACK_S = 0.001, RELEASE_S = 0.010;
-static const double KNEE_DB = 0.5, AHEAD_S = 0.0015, REACH_S = 0.040;
+static const double THRESHOLD_DB = 1.5, FAST_S = 0.0015, SLOW_S = 0.100, ATTACK_S = 0.001, RELEASE_S = 0.010;
+static const double KNEE_DB = 1.0, AHEAD_S = 0.0015, REACH_S = 0.040;
 static const double SPLIT_HZ[SPLITS] = {120.0, 700.0, 4000.0};
 static const double FLOOR = 1e-7;         /* power added to both levels: -70 dBFS is nobody's transient */
 static const double FIXED = 1073741824.0; /* 2^30 */

@@ -4,7 +4,7 @@
  * A limiter turned everything down at once wherever a peak would have gone over the level that it held, and
  * let go within some 50 ms; nowhere else did it do anything. Reach is how much that is so:
  *
- *   reach    1 at a peak of `held`, 0 for peaks 0.5 dB under it; follows peaks at once, 1.5 ms ahead
+ *   reach    1 at a peak of `held`, 0 for peaks 1 dB under it; follows peaks at once, 1.5 ms ahead
  *            of them, and decays by 1/e in 40 ms
  *   lift     the gain that all bands get together: reach x lift_db
  *   fill     what a band gets on top of it where its fast level stands out over its slow one:

@@ -9,6 +9,7 @@ EVERYTHING = MasteringPlan(
     depth=0.8,
     top=0.9,
     clip=0.3,
+    clip_blur=0.02,
     fill=0.2,
     lift_db=3.0,
     held=0.4,

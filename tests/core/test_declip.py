@@ -82,12 +82,61 @@ def test_a_curve_is_undone_before_what_was_cut_off_above_it_is_redrawn():
     assert flat.mean() < 1e-3
 
 
+def uneven(x, by=0.01, seed=2):
+    """What a codec leaves of flat tops: noise on everything."""
+    return (x + by * np.random.default_rng(seed).uniform(-1.0, 1.0, x.shape)).astype(np.float32)
+
+
 @pytest.mark.parametrize("sample_rate", [8000, 44100, 192000])
-def test_declip_matches_the_oracle(sample_rate):
+@pytest.mark.parametrize("blur", [0.0, 0.02])
+def test_declip_matches_the_oracle(sample_rate, blur):
     x = clipped_music(0.5)
+    if blur:
+        x = uneven(x)
     # Lagrange in double against a solved system: rounding of float32 samples.
-    expected = reference_declip(x, 0.9, sample_rate, 0.2, longest_run(sample_rate))
-    np.testing.assert_allclose(run(x, 0.9, sample_rate), expected, atol=1e-6)
+    expected = reference_declip(x, 0.9, sample_rate, 0.2, longest_run(sample_rate), blur)
+    np.testing.assert_allclose(run(x, 0.9, sample_rate, clip_blur=blur), expected, atol=1e-6)
+
+
+def test_a_blur_lets_a_clipped_sample_lie_so_far_under_the_level_and_no_further():
+    x = np.zeros((1, 4000), np.float32)
+    tops = slice(1000, 1008), slice(2000, 2008), slice(3000, 3008)
+    for top, height in zip(tops, (1.0, 0.975, 0.965), strict=True):
+        x[0, top] = 0.9 * height
+    y = run(x, 0.9, clip_blur=0.03)
+    raised = [bool((y[0, top] > x[0, top]).all()) for top in tops]
+    assert raised == [True, True, False]
+    np.testing.assert_array_equal(y[0, tops[2]], x[0, tops[2]])
+
+
+def test_no_blur_is_bit_for_bit_one_that_is_smaller_than_the_steps_of_12_bits():
+    x = uneven(clipped_music(), 1e-3)
+    y = run(x, 0.9)
+    np.testing.assert_array_equal(run(x, 0.9, clip_blur=1e-5), y)
+    np.testing.assert_array_equal(run(x, 0.9, clip_blur=0.99 / 4096), y)
+    assert (run(x, 0.9, clip_blur=2 / 4096) != y).any()
+
+
+def test_what_rides_on_an_uneven_top_is_kept():
+    """Redrawing is adding: neither an overshoot nor a ripple of the top that is redrawn gets lost."""
+    even = np.zeros((1, 4000), np.float32)
+    even[0, 1000:1020] = 0.9
+    even[0, [998, 999, 1020, 1021]] = 0.7, 0.8, 0.8, 0.7
+    ridden = even.copy()
+    ridden[0, 1000:1020] += 0.9 * 0.02 * np.cos(np.arange(20) * 2.0).astype(np.float32)
+    ridden[0, 1010] = 1.1
+    y, z = run(even, 0.9, clip_blur=0.03), run(ridden, 0.9, clip_blur=0.03)
+    # Two roundings of float32 samples around 1.
+    np.testing.assert_allclose(z - y, ridden - even, atol=2.5e-7)
+    assert y[0, 1010] > 0.9 * 1.1
+
+
+@pytest.mark.parametrize("rise", [0.05, 0.2, 0.5])
+def test_peaks_redrawn_from_overshoots_stay_under_the_overshoot_and_the_bound(rise):
+    x = uneven(clipped_music(), 0.05)
+    z = run(x, 0.9, rise=rise, clip_blur=0.06)
+    assert np.abs(z).max() <= np.abs(x).max() + 0.9 * rise * DECLIP_REACH
+    assert np.abs(z).max() > np.abs(x).max() + 0.9 * 0.3 * rise  # and are redrawn at all
 
 
 def test_reliable_samples_and_long_runs_stay_bit_for_bit():

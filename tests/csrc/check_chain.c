@@ -135,6 +135,11 @@ static int check_refusals(void) {
     CHECK(aur_chain_create(&p, 44100.0, 0, &c) == AUR_EINVAL);
     p.depth = 99.0;
     CHECK(aur_chain_create(&p, 44100.0, 2, &c) == AUR_EINVAL);
+    static const double blurs[] = {-1e-9, 0.51, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof blurs / sizeof *blurs; i++) {
+        p = (aur_chain_params){.top = 1.0, .width = 1.0, .clip = 0.5, .clip_blur = blurs[i]};
+        CHECK(aur_chain_create(&p, 44100.0, 2, &c) == AUR_EINVAL);
+    }
     CHECK(aur_limiter_create(1.0, 44100.0, 2, &l) == AUR_EINVAL);
     CHECK(aur_restore_create(&(aur_restore_params){1.1, 0.0, 1.0}, 44100.0, 2, &r) == AUR_EINVAL);
     CHECK(aur_restore_create(&(aur_restore_params){0.5, 12.1, 1.0}, 44100.0, 2, &r) == AUR_EINVAL);
@@ -175,6 +180,7 @@ int main(void) {
     for (unsigned k = 0; k < AUR_CURVE_NODES; k++)
         curve[k] = 1.0f + 0.01f * (float)k;
     aur_chain_params p = {.clip = 0.5,
+                          .clip_blur = 0.03,
                           .clip_rise = 0.3,
                           .curve = curve,
                           .depth = 0.7,

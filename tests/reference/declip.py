@@ -3,11 +3,14 @@
 import numpy as np
 
 
-def declip(x, level, sample_rate, rise, longest):
-    """Time-aligned. Runs are redrawn in order, each on what the ones before it left."""
+def declip(x, level, sample_rate, rise, longest, blur=0.0):
+    """Time-aligned. Runs are redrawn in order, each on what the ones before it left.
+
+    `blur` is by which part of the level a clipped sample may lie under it.
+    """
     out = x.astype(float)
     for v in out:
-        clipped = np.abs(v) >= np.float32(level * (1 - 1 / 4096))
+        clipped = np.abs(v) >= np.float32(level * (1 - max(blur, 1 / 4096)))
         at = 0
         while at < v.size:
             end = at
@@ -24,6 +27,6 @@ def declip(x, level, sample_rate, rise, longest):
                 frames = (end - at) * 44100.0 / sample_rate
                 height = rise * (0.4 + 3.2 * frames / (frames + 30.0))
                 usual = np.interp(np.arange(at, end), [at - 1, end], [-1.0, 1.0])
-                v[at:end] = sign * level * (1.0 + 0.7 * nearby + 0.35 * height * (1.0 - usual**2))
+                v[at:end] += sign * level * (0.7 * nearby + 0.35 * height * (1.0 - usual**2))
             at = end
     return out

@@ -23,7 +23,7 @@ def reaches(y, held, quantum, sample_rate):
     out, last = [], 0.0
     for at in range(0, y.shape[1], quantum):
         peak = peaks[at : at + quantum].max()
-        fresh = np.clip(1.0 + 20.0 * np.log10(peak / held + 1e-30) / 0.5, 0.0, 1.0)
+        fresh = np.clip(1.0 + 20.0 * np.log10(peak / held + 1e-30) / 1.0, 0.0, 1.0)
         last *= np.exp(-quantum / sample_rate / 0.040)
         last = max(fresh, last if last > 1e-4 else 0.0)
         out.append(last)
@@ -50,7 +50,7 @@ def restore(x, sample_rate, depth, top, fill, curve=None, lift_db=0.0, held=1.0)
         8 if sample_rate <= 16000 else 16 if sample_rate <= 50000 else 32 if sample_rate <= 100000 else 64
     )
     fast, slow, attack, release = (
-        1.0 - np.exp(-quantum / sample_rate / t) for t in (0.003, 0.100, 0.001, 0.010)
+        1.0 - np.exp(-quantum / sample_rate / t) for t in (0.0015, 0.100, 0.001, 0.010)
     )
     reach = reaches(y, held, quantum, sample_rate)
     out = np.zeros_like(y)
