@@ -228,20 +228,17 @@ def _inverse_curve(
     if clipped:  # by a soft clipper that went flat on its own, or by a hard one
         soft = _misfits(detail, _soft(height))
         piled_up = blur == 0.0 and amplitudes.pile_up() > PILED_UP
-        told = abs(_rms(soft) - _rms(detail)) > CLEAR_DB and min(_rms(soft), _rms(detail)) < ODD_DB
-        bent = _rms(soft) < _rms(detail) if told else piled_up
+        apart, best = abs(_rms(soft) - _rms(detail)), min(_rms(soft), _rms(detail))
+        bent = _rms(soft) < _rms(detail) if apart > CLEAR_DB and best < ODD_DB else piled_up
         if not bent:
             return straight, _trust(height, detail)
         return _inverse(1.0, SOFT_EXPONENT, 0.5), 1.0 if piled_up else _trust(height, soft)
-    slopes = np.concatenate([1.0 - np.outer(FLATTENINGS, height**p) for p in EXPONENTS])
-    misfits = _misfits(detail, slopes)
+    misfits = _misfits(detail, np.concatenate([1.0 - np.outer(FLATTENINGS, height**p) for p in EXPONENTS]))
     squares = (misfits**2).mean(axis=1)
     told = int(squares.argmin())
-    weight = (
-        PROFILE_WEIGHT
-        / (1.0 + squares[told] / USUAL_MISFIT)
-        * (BLURRED_WEIGHT if amplitudes.overshot else 1.0)
-    )
+    weight = PROFILE_WEIGHT / (1.0 + squares[told] / USUAL_MISFIT)
+    if amplitudes.overshot:
+        weight *= BLURRED_WEIGHT
     inverses = [gains for p in EXPONENTS for gains in _inverses(p)]
     costs = weight * squares + np.array([amplitudes.oddity(gains) for gains in inverses])
     shown = squares[0] - squares[told] > EXPLAINED

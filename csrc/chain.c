@@ -56,8 +56,9 @@ static int valid(const aur_chain_params *p, double sample_rate, unsigned channel
     ok &= channels >= 1 && channels <= AUR_MAX_CHANNELS && p->bands <= AUR_CHAIN_MAX_BANDS;
     for (unsigned b = 0; ok && b < p->bands; b++)
         ok = isfinite(p->band[b].f0) && isfinite(p->band[b].gain_db) && p->band[b].q > 0.0;
-    return ok && isfinite(p->clip) && p->clip_blur >= 0.0 && p->clip_blur <= 0.5 && isfinite(p->clip_rise) && isfinite(p->gain_db) && isfinite(p->width) &&
-           isfinite(p->level_target) && isfinite(p->level_strength);
+    return ok && isfinite(p->clip) && p->clip_blur >= 0.0 && p->clip_blur <= 0.5 && isfinite(p->clip_rise) &&
+           isfinite(p->gain_db) && isfinite(p->width) && isfinite(p->level_target) &&
+           isfinite(p->level_strength);
 }
 
 static size_t bytes(unsigned channels, size_t hold) {

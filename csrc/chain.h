@@ -31,10 +31,10 @@ typedef struct {
 } aur_eq_band;
 
 typedef struct {
-    double depth, top;  /* curve.h; depth = 0 without a curve is off */
-    const float *curve; /* curve.h: gains; NULL for none, copied */
-    double clip, clip_blur; /* the level in the file that peaks were cut off at, 0 = off; by which part of it a
-                               clipped sample may lie under it, 0..1/2 */
+    double depth, top;      /* curve.h; depth = 0 without a curve is off */
+    const float *curve;     /* curve.h: gains; NULL for none, copied */
+    double clip, clip_blur; /* the level in the file that peaks were cut off at, 0 = off; by which part of it
+                               a clipped sample may lie under it, 0..1/2 */
     double clip_rise;       /* declip.h */
     double fill, lift_db, held; /* restore.h; fill = lift_db = 0 is off */
     unsigned bands;
