@@ -117,19 +117,26 @@ def restoration(
         notes.append("no histogram: no crest can be predicted, nothing expanded or filled")
     if "flat_top_share" not in fingerprint.extras:
         notes.append("no count of flat tops: clipping stays unknown")
+    # What the tools do at full strength: less of them must never mean more lift or fill.
+    whole_curve = inverse**trust
+    whole_raise, whole_rise = 10.0 * min(expansion * max(strength, 1.0), 1.0), 0.0
+    whole_brought = amplitudes.changedecibels(whole_curve)
     curve, brought, rise = inverse ** (share * trust), 0.0, 0.0
     if curve[-1] > 1.0:
         brought = amplitudes.changedecibels(curve)
         notes.append(f"saturated: its curve inverted, {decibels(float(curve[-1])):.1f} dB at the top")
     if clipped:
-        rise = min(amplitudes.rise(curve, blur) * (1.0 + BLURRED_RISE * blur), 1.0)
+        rise = min(amplitudes.rise(curve, blur) * (1.0 + BLURRED_RISE * blur), 1.0) * share
+        whole_rise = min(amplitudes.rise(whole_curve, blur) * (1.0 + BLURRED_RISE * blur), 1.0)
         # Nobody could count runs in blurred tops: what the rule asks for counts as brought.
         crest = _declipped_crest(fingerprint) if blur == 0.0 else raise_db
         brought += crest
+        whole_brought += crest if blur == 0.0 else whole_raise
+        whole_raise -= CLIPPED_SHORT_DB
         notes.append(
-            f"hard clipped by {decibels(1.0 + rise):.1f} dB on average: redrawn, which brings {crest:.1f} dB"
+            f"hard clipped by {decibels(1.0 + whole_rise):.1f} dB on average: "
+            f"redrawn, which brings {crest:.1f} dB"
         )
-        rise *= share
         raise_db -= CLIPPED_SHORT_DB
     doubt = 1.0 - trust
     if not fingerprint.detail_db:
@@ -139,8 +146,7 @@ def restoration(
         doubt *= _roundness(fingerprint, notes)
 
     by_rule = doubt * max(raise_db - brought, 0.0)
-    by_taste = 10.0 * expansion * max(strength - 1.0, 0.0) * intensity
-    wanted = max(by_rule, by_taste)
+    wanted = max(by_rule, 10.0 * expansion * max(strength - 1.0, 0.0) * intensity)
     if not fingerprint.histogram:
         wanted = 0.0
     depth, shortfall = amplitudes.depth_for(wanted, curve)
@@ -148,8 +154,6 @@ def restoration(
         notes.append(f"expansion bound at {decibels(1.0 + depth):.1f} dB: crest {shortfall:.1f} dB short")
     gains = curve * expansion_gains(depth)
     redrawn = DECLIP_REACH * rise
-    # What the other tools leave to do at full strength, so that less of them never means more lift or fill.
-    whole_curve = inverse**trust
     held_share = 0.0
     if not clipped:
         most = doubt * max(10.0 * expansion - amplitudes.changedecibels(whole_curve), 0.0)
@@ -157,17 +161,15 @@ def restoration(
         flat = BESIDE_FLAT_TOPS * fingerprint.extras.get("flat_top_share", 0.0)
         held_share = max(amplitudes.held(under)[1] - flat, 0.0)
     held = amplitudes.held(gains)[0]
-    whole = amplitudes.peak_to_rmsdecibels(whole_curve * expansion_gains(depth)) + decibels(1.0 + redrawn)
+    by_taste = 10.0 * expansion * max(strength - 1.0, 0.0)
+    left = max(doubt * max(whole_raise - whole_brought, 0.0), by_taste)
+    whole_gains = whole_curve * expansion_gains(amplitudes.depth_for(left, whole_curve)[0])
+    whole = amplitudes.peak_to_rmsdecibels(whole_gains) + decibels(1.0 + DECLIP_REACH * whole_rise)
     blameless = max(1.0 - decibels(float(whole_curve[-1])) / BLAMED_CURVE_DB, 0.0)
     by_crest = min((expansion - UNSURE_EXPANSION) / (SURE_EXPANSION - UNSURE_EXPANSION), 1.0) * blameless
     by_crest *= min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), 1.0)
-    fill = (
-        max(
-            MAX_FILL * min(held_share / FILL_SHARE, 1.0),
-            FILL_BY_CREST * by_crest * (FILL_BESIDE_CLIPS if clipped else 1.0),
-        )
-        * share
-    )
+    filled = FILL_BY_CREST * by_crest * (FILL_BESIDE_CLIPS if clipped else 1.0)
+    fill = max(MAX_FILL * min(held_share / FILL_SHARE, 1.0), filled) * share
     unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest
     proven = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB)
     lift = max(proven, unproven) * share

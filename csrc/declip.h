@@ -2,7 +2,7 @@
  * declip.h: redraws the peaks that hard clipping cut off.
  *
  * A clipped run is a stretch of at most `longest` frames of samples of one sign at `low` or over it. What was
- * over the level is guessed in two ways, and the redrawn run is their sum:
+ * over the level is guessed in two ways, and the sum of both is added to the run as it is, ripple and all:
  *
  *   nearby   the cubic (Lagrange) through the two samples before and the two after the run, of which what
  *            lies over the level is bounded softly at 6 times `rise`, because the cubic of a long run
@@ -21,7 +21,7 @@
 #include "snapshot.h"
 
 #define AUR_DECLIP_TOLERANCE (1.0 / 4096.0) /* by which a clipped sample may be under the level */
-#define AUR_DECLIP_REACH 5.5                /* redrawn samples stay under level (1 + this rise) */
+#define AUR_DECLIP_REACH 5.5                /* redrawn samples rise by less than this times level x rise */
 
 typedef struct aur_declip aur_declip;
 

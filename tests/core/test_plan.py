@@ -194,10 +194,13 @@ def test_clipping_that_an_encoder_blurred_is_not_taken_for_limiting():
 
 
 def test_intensity_and_strength_scale_lift_and_fill_monotonically():
-    for fp in (held(-8.0)[1], master("tanh", -8.0)[1]):
-        plans = [ac.plan(fp, intensity=i) for i in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        for values in ([p.lift_db for p in plans], [p.fill for p in plans]):
-            assert values == sorted(values)
+    expanded = without(master("tanh", -6.0)[1], "detail_db")
+    for fp in (held(-8.0)[1], master("tanh", -8.0)[1], master("clip", -8.0)[1], expanded):
+        for preset in ("adaptive", "punchy", "gentle"):
+            plans = [ac.plan(fp, preset, intensity=i) for i in (0.0, 0.25, 0.5, 0.7, 0.8, 1.0)]
+            for values in ([p.lift_db for p in plans], [p.fill for p in plans]):
+                assert values == sorted(values)
+        plans = [ac.plan(fp)]
         assert ac.plan(fp, "gentle").lift_db == pytest.approx(0.5 * plans[-1].lift_db)
     limited, saturated = held(-8.0)[1], master("tanh", -8.0)[1]
     assert ac.plan(limited, intensity=0.25).lift_db > 0.0
