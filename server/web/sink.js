@@ -13,6 +13,9 @@ import { Timeline } from "./timeline.js";
 
 const START_S = 0.1; // held before the first sound and after an interruption
 const FADE_S = 0.003;
+const LEAD_S = 0.02; // from deciding to begin to the first sound
+// What the audio thread may render between a look at its clock and the start of a node taking effect.
+const MARGIN_S = 0.006;
 // Start times are multiples of a sample, but as seconds they may round to just before one, and the
 // browser would then interpolate. Far below a sample, far above the rounding.
 const NUDGE_S = 1e-10;
@@ -85,7 +88,7 @@ class ScheduledSink {
   #destination;
   #bus = null; // gain every buffer of one uninterrupted run goes through
   #timeline = new Timeline();
-  #waiting = []; // {at, audio} not scheduled yet: too little is held to start
+  #waiting = []; // {at, end, audio} not scheduled yet, ascending: too little is held to start
   #playing = []; // {at, end, node} scheduled, ascending
   #offset = null; // context frame at which stream frame 0 would sound; null while not running
   #underruns = 0;
@@ -99,17 +102,30 @@ class ScheduledSink {
     this.#settle();
     const place = this.#timeline.admit(header, Boolean(header.flags & LAST_OF_TRACK));
     if (!place) return;
-    if (place.restart) this.#cut();
+    if (place.restart) {
+      this.#cut();
+      this.#waiting = [];
+    }
     const audio = this.#context.createBuffer(header.channels, header.frames - place.skip, this.#context.sampleRate);
     for (let c = 0; c < header.channels; c++) copyChannel(buffer, header, c, audio.getChannelData(c), 0, place.skip);
-    this.#waiting.push({ at: place.at, audio });
-    const late = this.#offset !== null && place.at + this.#offset < this.#in(0.003);
-    if (late) this.#underruns++;
-    if (this.#offset === null || late) {
-      if (this.#timeline.held < START_S * this.#context.sampleRate && !this.#timeline.complete) return;
-      this.#begin(this.#waiting[0].at);
+    this.#waiting.push({ at: place.at, end: place.at + audio.length, audio });
+    if (this.#offset !== null && this.#overtaken()) {
+      this.#underruns++;
+      this.#offset = null;
     }
-    for (const { at, audio } of this.#waiting.splice(0)) this.#schedule(at, audio);
+    if (this.#offset === null) {
+      if (this.#timeline.held < START_S * this.#context.sampleRate && !this.#timeline.complete) return;
+      this.#begin(LEAD_S);
+    }
+    for (let lead = 2 * LEAD_S; ; lead *= 2) {
+      for (const part of this.#waiting) this.#schedule(part);
+      if (!this.#overtaken()) break;
+      // This thread was held up: a node started late plays all of its buffer, over the next one's beginning.
+      this.#underruns++;
+      this.#cut();
+      this.#begin(lead);
+    }
+    this.#waiting = [];
   }
 
   clear(epoch, keepUntil) {
@@ -117,6 +133,7 @@ class ScheduledSink {
     this.#timeline.clear(epoch, keepUntil);
     const { end } = this.#timeline;
     this.#waiting = this.#waiting.filter(({ at }) => at < end);
+    for (const part of this.#waiting) part.end = Math.min(part.end, end);
     if (keepUntil === null) this.#cut();
     else this.#truncate(end);
   }
@@ -138,8 +155,14 @@ class ScheduledSink {
     return Math.round((this.#context.currentTime + seconds) * this.#context.sampleRate);
   }
 
-  #begin(position) {
-    this.#offset = this.#in(0.02) - position;
+  /** Whether the clock has reached what waits, or might before a node for it takes effect. */
+  #overtaken() {
+    return this.#waiting[0].at + this.#offset < this.#in(MARGIN_S);
+  }
+
+  /** A new run: the first of what waits sounds `lead` seconds from now. */
+  #begin(lead) {
+    this.#offset = this.#in(lead) - this.#waiting[0].at;
     this.#bus = new GainNode(this.#context);
     this.#bus.connect(this.#destination);
   }
@@ -156,11 +179,12 @@ class ScheduledSink {
     }
   }
 
-  #schedule(at, audio) {
+  #schedule({ at, end, audio }) {
     const node = new AudioBufferSourceNode(this.#context, { buffer: audio });
     node.connect(this.#bus);
     node.start((at + this.#offset) / this.#context.sampleRate + NUDGE_S);
-    this.#playing.push({ at, end: at + audio.length, node });
+    if (end < at + audio.length) node.stop((end + this.#offset) / this.#context.sampleRate);
+    this.#playing.push({ at, end, node });
   }
 
   /** Nothing scheduled sounds from stream frame `from` on; the run goes on from there. */
