@@ -39,6 +39,14 @@ OVERSHOT, OVERSHOT_QUANTILE = 1.01, 3e-4
 HEAP_REACH = 2.5
 #: How many widths over its middle the sample peak lies at least: what makes a top uneven overshoots it.
 HEAP_OVERSHOT = 1.5
+#: Flat tops with a ripple that is no heap: they are looked for from this part of the sample peak; are so many
+#: times denser than the steps under them; the ripple so many times denser than as many steps under it, and
+#: over where it is this many times as dense as what lies so many steps under the tops.
+RIPPLED_PART, FLAT_RATIO = 0.99, 5.0
+RIPPLE_WIDTHS, RIPPLE_RATIO = (8, 16, 32), 2.0
+RIPPLE_DENSITY, RIPPLE_BASE = 1.6, (64, 192)
+#: Blur of flat tops that show a ripple by its overshoots alone.
+SLIGHT_BLUR = 2.0 / HISTOGRAM_BINS
 #: How many times the samples of a heap those over it may be: overshoots are not many more than flat tops.
 MOST_OVERSHOOTS = 2.0
 #: Where nothing tells the mean rise; the largest; and bounds of what the density does to the hazard.
@@ -152,12 +160,42 @@ class Amplitudes:
         narrow = [heap for width in NARROW_WIDTHS if (heap := steepest(width, NARROW_RATIO / width))]
         return max(wide or narrow, key=lambda heap: heap.ratio, default=None)
 
+    def rippled(self, even: bool) -> Heap | None:
+        """Flat tops in one step at the sample peak or just under it, with a ripple to one side or both.
+
+        What overshot full scale may have been cut off again, and then only what is under the tops tells of the
+        ripple; where `even` tops were counted, overshoots do as well.
+        """
+        if self._power == 0.0:
+            return None
+        first = min(int(RIPPLED_PART * self.peak * HISTOGRAM_BINS), HISTOGRAM_BINS - 1)
+        k = first + int(self._share[first:].argmax())
+        if k < RIPPLE_BASE[1]:
+            return None
+        level, under = (k + 1) / HISTOGRAM_BINS, self._share[k - RIPPLE_BASE[1] : k][::-1]
+        if self._share[k] < max(HEAP_SHARE, FLAT_RATIO * float(under[:4].mean())):
+            return None
+        ratio = max(
+            float(under[:n].sum() / under[n : 2 * n].sum())
+            for n in RIPPLE_WIDTHS
+            if under[n : 2 * n].sum() * self._count > 50.0
+        ) if under[:64].sum() * self._count > 200.0 else 0.0
+        if ratio < RIPPLE_RATIO:
+            overshot = even and self.peak * EDGE > level
+            return Heap(level, SLIGHT_BLUR, float(self._share[k]), ratio) if overshot else None
+        dense = np.convolve(under, np.ones(3) / 3.0, "valid") > RIPPLE_DENSITY * under[RIPPLE_BASE[0] :].mean()
+        width = len(dense) if dense.all() else int(dense.argmin())
+        return Heap(level, max((width + 2) / HISTOGRAM_BINS / level, SLIGHT_BLUR), float(self._share[k]), ratio)
+
     def pile_up(self) -> float:
-        """How much denser the last 128th of the height is than the one before it; 1 where few samples are."""
+        """How much denser it is just under the top than further down; 1 where few samples are.
+
+        Over the 1 % under the highest 512th, where a ripple of flat tops lies, by the 4 % under those.
+        """
         last = self._step(EDGE)
-        step = last // 128
-        under, above = self._share[last - 2 * step : last - step].sum(), self._share[last - step : last].sum()
-        return float(above / under) if under * self._count > 100.0 else 1.0
+        step = max(last // 512, 1)
+        near, far = self._share[last - 6 * step : last - step], self._share[last - 24 * step : last - 6 * step]
+        return float(near.mean() / far.mean()) if near.sum() * self._count > 100.0 else 1.0
 
     def rise(self, curve: NDArray[np.float64], blur: float = 0.0) -> float:
         """Mean height over the top of the samples that were cut off there, as a part of it, under a curve.

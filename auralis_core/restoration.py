@@ -33,9 +33,9 @@ NATURAL_GROWTH = 0.2
 #: Mean square of a profile of fine detail, dB², that a curve has to explain before it counts as shown:
 #: limited pieces come to .7, saturated ones mostly to 2 to 50.
 EXPLAINED = 1.0
-#: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: by
-#: this factor between the last two 128ths of the height, where a hard clip leaves 0.8 to 1.1.
-SOFT_EXPONENT, PILED_UP = 2.2, 1.25
+#: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: over
+#: this factor, where a hard clip leaves 0.8 to 1.06 and a cubic 1.24 and more.
+SOFT_EXPONENT, PILED_UP = 2.2, 1.15
 #: Deviation of a profile from the model on the lower half of the waveform, dB rms, from which it is doubted
 #: and at which it says nothing: where the waveform itself is fine detail, as of a trumpet.
 DOUBTED_DB, MUTE_DB = 1.2, 1.6
@@ -202,10 +202,9 @@ def restoration(
 
 def _uneven_tops(fingerprint: Fingerprint, amplitudes: Amplitudes) -> Heap | None:
     """Flat tops that a codec or a resampler made uneven, unless a curve piled them up."""
-    if (heap := amplitudes.heap()) is None:
-        return None
-    if fingerprint.extras.get("flat_top_share", 0.0) > 0.5 * heap.share:  # even ones
-        return None
+    heap, flat = amplitudes.heap(), fingerprint.extras.get("flat_top_share", 0.0)
+    if heap is None or flat > 0.5 * heap.share:  # none, or even ones
+        return amplitudes.rippled(flat > CLIPPED_SHARE)
     height, detail = _profile(fingerprint, heap.level, max(1.0 / DETAIL_HEIGHTS, 0.6 * heap.blur))
     if height.size and heap.ratio < NO_CURVE_RATIO:
         clipped = min(_rms(detail), _rms(_misfits(detail, _soft(height))))
