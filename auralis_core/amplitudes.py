@@ -39,11 +39,13 @@ OVERSHOT, OVERSHOT_QUANTILE = 1.01, 3e-4
 HEAP_REACH = 2.5
 #: How many widths over its middle the sample peak lies at least: what makes a top uneven overshoots it.
 HEAP_OVERSHOT = 1.5
-#: Flat tops with a ripple that is no heap: they are looked for from this part of the sample peak; are so many
-#: times denser than the steps under them; the ripple so many times denser than as many steps under it, and
-#: over where it is this many times as dense as what lies so many steps under the tops.
+#: Flat tops with a ripple that is no heap: they are looked for from this part of the sample peak on; a step
+#: of them holds so many times what each of the four under it does; over one of these widths what is under
+#: them is so much denser than what is under that (resampled clips 2 to 57, limiters up to 1.65, by at least
+#: so many samples); the ripple ends where three steps are less than this many times as dense as what lies so
+#: many steps under the tops.
 RIPPLED_PART, FLAT_RATIO = 0.99, 5.0
-RIPPLE_WIDTHS, RIPPLE_RATIO = (8, 16, 32), 2.0
+RIPPLE_WIDTHS, RIPPLE_RATIO, RIPPLE_COUNT = (8, 16, 32), 2.0, 50.0
 RIPPLE_DENSITY, RIPPLE_BASE = 1.6, (64, 192)
 #: Blur of flat tops that show a ripple by its overshoots alone.
 SLIGHT_BLUR = 2.0 / HISTOGRAM_BINS
@@ -161,31 +163,28 @@ class Amplitudes:
         return max(wide or narrow, key=lambda heap: heap.ratio, default=None)
 
     def rippled(self, even: bool) -> Heap | None:
-        """Flat tops in one step at the sample peak or just under it, with a ripple to one side or both.
+        """Flat tops in one step at the sample peak or just under it that something rippled.
 
-        What overshot full scale may have been cut off again, and then only what is under the tops tells of the
-        ripple; where `even` tops were counted, overshoots do as well.
+        What overshot full scale may have been cut off again, and then only what is under the tops tells of
+        it; where `even` tops were counted, overshoots do as well.
         """
         if self._power == 0.0:
             return None
         first = min(int(RIPPLED_PART * self.peak * HISTOGRAM_BINS), HISTOGRAM_BINS - 1)
-        k = first + int(self._share[first:].argmax())
-        if k < RIPPLE_BASE[1]:
+        flat = first + int(self._share[first:].argmax())
+        if flat < RIPPLE_BASE[1]:
             return None
-        level, under = (k + 1) / HISTOGRAM_BINS, self._share[k - RIPPLE_BASE[1] : k][::-1]
-        if self._share[k] < max(HEAP_SHARE, FLAT_RATIO * float(under[:4].mean())):
+        level, share = (flat + 1) / HISTOGRAM_BINS, float(self._share[flat])
+        under = self._share[flat - RIPPLE_BASE[1] : flat][::-1]
+        if share < max(HEAP_SHARE, FLAT_RATIO * float(under[:4].mean())):
             return None
-        ratio = max(
-            float(under[:n].sum() / under[n : 2 * n].sum())
-            for n in RIPPLE_WIDTHS
-            if under[n : 2 * n].sum() * self._count > 50.0
-        ) if under[:64].sum() * self._count > 200.0 else 0.0
-        if ratio < RIPPLE_RATIO:
-            overshot = even and self.peak * EDGE > level
-            return Heap(level, SLIGHT_BLUR, float(self._share[k]), ratio) if overshot else None
-        dense = np.convolve(under, np.ones(3) / 3.0, "valid") > RIPPLE_DENSITY * under[RIPPLE_BASE[0] :].mean()
-        width = len(dense) if dense.all() else int(dense.argmin())
-        return Heap(level, max((width + 2) / HISTOGRAM_BINS / level, SLIGHT_BLUR), float(self._share[k]), ratio)
+        pairs = [(float(under[:n].sum()), float(under[n : 2 * n].sum())) for n in RIPPLE_WIDTHS]
+        ratio = max((near / far for near, far in pairs if far * self._count > RIPPLE_COUNT), default=0.0)
+        if ratio >= RIPPLE_RATIO:
+            base = RIPPLE_DENSITY * float(under[RIPPLE_BASE[0] :].mean())
+            dense = np.append(np.convolve(under, np.ones(3) / 3.0, "valid") > base, False)
+            return Heap(level, (int(dense.argmin()) + 2) / HISTOGRAM_BINS / level, share, ratio)
+        return Heap(level, SLIGHT_BLUR, share, ratio) if even and self.peak * EDGE > level else None
 
     def pile_up(self) -> float:
         """How much denser it is just under the top than further down; 1 where few samples are.
@@ -194,8 +193,9 @@ class Amplitudes:
         """
         last = self._step(EDGE)
         step = max(last // 512, 1)
-        near, far = self._share[last - 6 * step : last - step], self._share[last - 24 * step : last - 6 * step]
-        return float(near.mean() / far.mean()) if near.sum() * self._count > 100.0 else 1.0
+        under = self._share[max(last - 24 * step, 0) : last - step][::-1]
+        near, far = under[: 5 * step], under[5 * step :]
+        return float(near.mean() / far.mean()) if far.sum() * self._count > 100.0 else 1.0
 
     def rise(self, curve: NDArray[np.float64], blur: float = 0.0) -> float:
         """Mean height over the top of the samples that were cut off there, as a part of it, under a curve.

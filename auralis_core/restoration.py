@@ -33,9 +33,9 @@ NATURAL_GROWTH = 0.2
 #: Mean square of a profile of fine detail, dB², that a curve has to explain before it counts as shown:
 #: limited pieces come to .7, saturated ones mostly to 2 to 50.
 EXPLAINED = 1.0
-#: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: over
-#: this factor, where a hard clip leaves 0.8 to 1.06 and a cubic 1.24 and more.
-SOFT_EXPONENT, PILED_UP = 2.2, 1.15
+#: Soft clippers (cubic, sine) go flat at the top: slope (1 - u^p)^.5, and what is just under it piles up: by
+#: 1.24 and more for a cubic, where hard clips leave .8 to 1.06 and a limiter pressed flat up to 1.2.
+SOFT_EXPONENT, PILED_UP = 2.2, 1.22
 #: Deviation of a profile from the model on the lower half of the waveform, dB rms, from which it is doubted
 #: and at which it says nothing: where the waveform itself is fine detail, as of a trumpet.
 DOUBTED_DB, MUTE_DB = 1.2, 1.6
@@ -61,8 +61,9 @@ LIFT_RATE_DB, DEEPEST_LIFT_DB, MAX_LIFT_DB = 4000.0, 5.0, 12.0
 MAX_FILL, FILL_SHARE = 0.6, 2e-4
 FILL_CREST_DB, FILL_RATE_DB, FILL_BY_CREST = 15.6, 5.0, 0.5
 #: Lift at the largest fill by crest, where nothing is clipped: whatever lowered that crest turned down all
-#: bands, and to fill some of them alone moves the spectrum away from what it was.
-LIFT_BY_CREST_DB = 3.0
+#: bands, and to fill some of them alone moves the spectrum away from what it was. The more evidence there is
+#: of a limiter, the less the crest has to say; from this share on nothing.
+LIFT_BY_CREST_DB, PROVEN_SHARE = 3.0, 4e-4
 #: The rule's expansion up to which there is none of that, and from which there is all.
 UNSURE_EXPANSION, SURE_EXPANSION = 0.05, 0.2
 #: And how much of that fill where peaks are redrawn.
@@ -170,7 +171,7 @@ def restoration(
     by_crest *= min(max((FILL_CREST_DB - whole) / FILL_RATE_DB, 0.0), 1.0)
     filled = FILL_BY_CREST * by_crest * (FILL_BESIDE_CLIPS if clipped else 1.0)
     fill = max(MAX_FILL * min(held_share / FILL_SHARE, 1.0), filled) * share
-    unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest
+    unproven = 0.0 if clipped else LIFT_BY_CREST_DB * by_crest * max(1.0 - held_share / PROVEN_SHARE, 0.0)
     proven = min(LIFT_RATE_DB * held_share, DEEPEST_LIFT_DB)
     lift = max(proven, unproven) * share
     if not fingerprint.histogram:

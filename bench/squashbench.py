@@ -1,6 +1,6 @@
 """SquashBench: squash dynamic music, give it to restorers, measure how far back to the original they come.
 
-    python bench/squashbench.py [--split held-out] [--quick] [--jobs N] [--json FILE]
+    python bench/squashbench.py [--split held-out] [--quick] [--carrier NAME] [--jobs N] [--json FILE]
 
 Sources are in ``squash_sources.py``, squashers and carriers in ``squashers.py``, measures and composite in
 ``metrics.py``; what lives here is the matrix, the restorers (ours and the peers, on the same items in the
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -36,6 +36,8 @@ from squash_sources import RATE, sources
 from squashers import CARRIERS, SQUASHERS, ffmpeg, squashed_to
 
 LEVELS = (-10.0, -8.0, -6.0)
+#: Of the matrix. The other carriers are run when they are asked for by name.
+MATRIX = ("as is", "mp3 128k", "48 kHz")
 #: Squashers and carriers that are ffmpeg's work.
 NEEDS_FFMPEG = {"alimiter", "mp3 128k"}
 
@@ -78,10 +80,10 @@ class Score:
         return asdict(self)
 
 
-def specs(split: str, quick: bool = False) -> list[Spec]:
+def specs(split: str, quick: bool = False, carriers: Sequence[str] | None = None) -> list[Spec]:
     """The matrix of one half; `quick` keeps the middle level and nothing but the squashed signal as it is."""
     levels = LEVELS[1:2] if quick else LEVELS
-    carriers = ["as is"] if quick else list(CARRIERS)
+    carriers = carriers or (("as is",) if quick else MATRIX)
     matrix = product(sources(split), SQUASHERS, levels, carriers)
     have = which("ffmpeg") is not None
     return [Spec(split, *row) for row in matrix if have or not NEEDS_FFMPEG & {row[1], row[3]}]
@@ -189,13 +191,16 @@ def table(results: Results) -> Table:
 
 def main(
     split: Annotated[str, typer.Option(help="tuning, held-out or both")] = "both",
-    quick: Annotated[bool, typer.Option(help="−8 LUFS only, no carriers")] = False,
+    quick: Annotated[bool, typer.Option(help="−8 LUFS only, as it is")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every score here")] = None,
     cache: Annotated[Path | None, typer.Option(help="keep squashed signals in this folder")] = None,
     peers: Annotated[bool | None, typer.Option(help="run the peers too; not by default when quick")] = None,
+    carrier: Annotated[list[str] | None, typer.Option(help=f"only these of: {', '.join(CARRIERS)}")] = None,
 ) -> None:
     """Run the benchmark and print its tables."""
+    if unknown := set(carrier or ()) - set(CARRIERS):
+        raise typer.BadParameter(f"no carrier is called {', '.join(sorted(unknown))}")
     console = Console(width=170 if not sys.stdout.isatty() else None)
     names = list(RESTORERS) if (not quick if peers is None else peers) else ["auralis"]
     if which("ffmpeg") is None:
@@ -205,13 +210,13 @@ def main(
         cache.mkdir(parents=True, exist_ok=True)
     everything: list[dict[str, Any]] = []
     for half in ("tuning", "held-out") if split == "both" else (split,):
-        todo = [(spec, names, cache) for spec in specs(half, quick)]
+        todo = [(spec, names, cache) for spec in specs(half, quick, carrier)]
         with ProcessPoolExecutor(jobs) as pool:
             done = pool.map(_run, todo)
             results = list(track(done, half, len(todo), console=console, disable=not console.is_terminal))
-        for carrier in dict.fromkeys(spec.carrier for spec, _ in results):
-            console.print(f"\n{half}, {carrier}")
-            console.print(table([row for row in results if row[0].carrier == carrier]))
+        for name in dict.fromkeys(spec.carrier for spec, _ in results):
+            console.print(f"\n{half}, {name}")
+            console.print(table([row for row in results if row[0].carrier == name]))
         if not quick:
             console.print(f"\n{half}, all carriers")
             console.print(table(results))

@@ -158,7 +158,16 @@ def resampled(x: Samples, rate: int = 44100) -> Samples:
     return np.ascontiguousarray(soxr.resample(there, 48000, rate, "HQ").T, np.float32)
 
 
+def written(x: Samples) -> Samples:
+    """To 16 bits and back: rounded, and what overshoots full scale cut off there."""
+    return (np.clip(np.rint(x * np.float32(32768.0)), -32768.0, 32767.0) / 32768.0).astype(np.float32)
+
+
+def resampled_and_written(x: Samples) -> Samples:
+    return written(resampled(x))
+
+
 #: What happens to a squashed master before anyone may restore it.
 CARRIERS: Mapping[str, Callable[[Samples], Samples]] = MappingProxyType(
-    {"as is": straight, "mp3 128k": mp3, "48 kHz": resampled}
+    {"as is": straight, "mp3 128k": mp3, "48 kHz": resampled, "48 kHz 16 bit": resampled_and_written}
 )

@@ -82,6 +82,19 @@ def test_a_missing_ffmpeg_is_said_and_its_items_left_out(bench, original, monkey
     assert {spec.carrier for spec in bench.specs("tuning")} == {"as is", "48 kHz"}
 
 
+def test_further_carriers_are_run_when_asked_for_and_cut_off_what_overshoots(bench) -> None:
+    assert "48 kHz 16 bit" not in {spec.carrier for spec in bench.specs("held-out")}
+    asked = bench.specs("held-out", quick=True, carriers=["48 kHz 16 bit"])
+    assert {(spec.carrier, spec.level) for spec in asked} == {("48 kHz 16 bit", -8.0)}
+    squashers = importlib.import_module("squashers")
+    loud = np.sign(np.sin(2 * np.pi * 441 * np.arange(44100) / 44100)).astype(np.float32)
+    x = np.stack([loud, loud])
+    assert np.abs(squashers.resampled(x)).max() > 1.05
+    y = squashers.CARRIERS["48 kHz 16 bit"](x)
+    assert (y.min(), y.max()) == (-1.0, 32767.0 / 32768.0)
+    assert np.array_equal(y * 32768.0, np.rint(y * 32768.0))
+
+
 def test_one_item_goes_through_every_restorer_that_needs_no_other_program(bench) -> None:
     spec = bench.Spec("held-out", "kit-124", "tanh", -8.0, "as is")
     ours = ["auralis", "pass-through", "−.5 dB"]

@@ -216,7 +216,12 @@ def noisy(y):
     return y + noise * np.sqrt((y * y).mean() / (noise * noise).mean()) * 10.0 ** (-30.0 / 20.0)
 
 
-BLURS = {"resampled": resampled, "encoded": encoded, "noisy": noisy}
+def written(y):
+    """Through 48 kHz and into 16 bits, where what overshoots full scale is cut off again."""
+    return np.clip(np.rint(resampled(y) * 32768.0), -32768.0, 32767.0) / 32768.0
+
+
+BLURS = {"resampled": resampled, "encoded": encoded, "noisy": noisy, "written": written}
 
 
 @cache
@@ -318,16 +323,60 @@ def test_what_a_steep_tanh_piled_up_is_not_taken_for_uneven_tops():
     assert ac.plan(as_loud(squashed("tanh", 22.0)[1], 0.5)).clip_blur == 0.0
 
 
-def test_tops_that_a_resampler_hardly_moved_are_a_narrow_heap():
-    """Dark music ripples by .1 %: no two neighbours are equal any more, and no wide heap is overshot."""
-    dark = sosfiltfilt(butter(4, 2000.0, fs=SR, output="sos"), piece())
-    original = 10.0 ** (11.0 / 20.0) * dark / np.abs(dark).max()
-    y = np.ascontiguousarray(BLURS["resampled"](np.clip(original, -1.0, 1.0)), np.float32)
+@pytest.mark.parametrize("drive_db", [4.0, 7.0, 11.0])
+def test_flat_tops_whose_overshoots_were_cut_off_at_full_scale_are_redrawn(drive_db):
+    """All that is left of a ripple is under the tops: half of it, so half of the blur."""
+    y, fp = blurred("clip", drive_db, "written")
+    assert fp.extras["sample_peak_dbfs"] <= 0.0
+    assert fp.extras["flat_top_share"] < 1e-4
+    plan = ac.plan(fp)
+    assert plan.clip == pytest.approx(1.0, rel=1e-3)
+    assert 1e-3 < plan.clip_blur < 0.02
+    over = np.abs(10.0 ** (drive_db / 20.0) * piece()) - 1.0
+    assert plan.clip_rise == pytest.approx(over[over > 0.0].mean(), rel=0.35)
+    z = ac.render_array(y, SR, plan).astype(float)
+    # What ripples over the beginning and the end of a run costs a third of what even tops win.
+    assert sdr(piece(), z) - sdr(piece(), y.astype(float)) > 0.6 * gained("clip", drive_db)[1]
+
+
+def test_a_soft_clipper_whose_overshoots_were_cut_off_at_full_scale_is_still_unbent():
+    y, fp = blurred("cubic", 9.0, "written")
+    plan = ac.plan(fp)
+    assert plan.clip == pytest.approx(1.0, rel=1e-3)
+    assert top_db(plan) == pytest.approx(3.6, abs=0.3)
+    assert sdr(piece(), ac.render_array(y, SR, plan).astype(float)) > sdr(piece(), y.astype(float)) + 6.0
+
+
+@pytest.mark.parametrize(
+    ("by", "drive_db", "cutoff", "level"),
+    [
+        (by, drive_db, cutoff, level)
+        for by in ("resampled", "written")
+        for drive_db in (4.0, 7.0, 11.0)
+        for cutoff, level in ((1000.0, 1.0), (2000.0, 0.9), (4000.0, 1.0))
+        # There the ripple stays within one step of the histogram: 3 dB are won of 12.
+        if (by, drive_db, cutoff) != ("written", 4.0, 1000.0)
+    ],
+)
+def test_tops_of_dark_music_that_a_resampler_hardly_moved_are_redrawn(by, drive_db, cutoff, level):
+    """They ripple by .1 to .5 %: some stay even, the rest is no heap, and the peak is no more the level."""
+    dark = sosfiltfilt(butter(4, cutoff, fs=SR, output="sos"), piece())
+    original = 10.0 ** (drive_db / 20.0) * dark / np.abs(dark).max()
+    even = np.ascontiguousarray(np.clip(original, -1.0, 1.0), np.float32)
+    y = np.ascontiguousarray(BLURS[by](level * even.astype(float)), np.float32)
     plan = ac.plan(ac.fingerprint_array(y, SR))
-    assert plan.clip == pytest.approx(1.0, abs=0.002)
-    assert 0.0 < plan.clip_blur < 0.005
-    # Its even tops win 5.9 dB, and a ripple this small takes next to nothing of that.
-    assert sdr(original, ac.render_array(y, SR, plan).astype(float)) > sdr(original, y.astype(float)) + 5.0
+    assert plan.clip == pytest.approx(level, rel=0.003)
+    assert 0.0 < plan.clip_blur < 0.011
+    over = np.abs(original) - 1.0
+    assert plan.clip_rise == pytest.approx(over[over > 0.0].mean(), rel=0.35)
+    assert plan.curve == ()
+
+    def gain(squashed):
+        z = ac.render_array(squashed, SR, ac.plan(ac.fingerprint_array(squashed, SR)))
+        return sdr(original, z.astype(float)) - sdr(original, squashed.astype(float))
+
+    # A ripple this small takes next to nothing of the 5.5 to 12.5 dB that even tops win.
+    assert gain(y) > gain(even) - 0.7 > 4.0
 
 
 def test_an_unsquashed_piece_has_no_uneven_tops():
@@ -379,6 +428,17 @@ def test_where_the_rule_asks_for_little_a_low_crest_alone_calls_for_little_lift_
     for values in ([p.lift_db for p in plans], [p.fill for p in plans]):
         assert 0.0 < values[0] < values[1] < values[2] == values[3]
         assert values[0] < 0.7 * values[2]
+
+
+def test_what_a_limiter_is_proven_to_have_taken_is_not_overruled_by_a_low_crest():
+    """Limited by 4 dB it proves .9 dB; by its crest alone it would be lifted by 2."""
+    y, fp = squashed("limiter", 4.0)
+    plan = ac.plan(fp)
+    assert any("a limiter held its peaks" in note for note in plan.notes)
+    assert 0.5 < plan.lift_db < 1.3
+    z = ac.render_array(y, SR, plan).astype(float)
+    # Lifted by 2 dB it would lose 1.9.
+    assert sdr(piece(), z) > sdr(piece(), y.astype(float)) - 1.0
 
 
 def test_where_a_steep_curve_alone_is_to_blame_nothing_is_lifted_or_filled():
