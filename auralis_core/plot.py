@@ -26,6 +26,7 @@ from .schema import DIMENSIONS, LTAS_CENTRES_HZ, Fingerprint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BEFORE, AFTER, QUIET_INK, LIMITER = "#8a94a6", "#0b6e99", "#5b6472", "#c4473a"
 REGIONS = {"compressed_loud": "#f6dcd7", "dynamic_loud": "#dcefe0", "quiet": "#e3ebf6"}
@@ -73,19 +74,36 @@ def trace(
         return Trace(decided, before, meter.finish(), step / reader.sample_rate, tuple(records))
 
 
-def draw(traced: Trace, title: str, image: str | PathLike[str]) -> None:
-    """Write the picture; the suffix of `image` is its format.
+def blank(image: str | PathLike[str]) -> Figure:
+    """What to draw on.
 
     Raises
     ------
     AuralisError
-        matplotlib is not installed, or `image` cannot be written.
+        matplotlib is not installed, or knows no format of `image`'s suffix, or its folder does not exist.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as e:
         raise AuralisError("plot needs matplotlib: pip install 'auralis-core[plot]'") from e
     figure = Figure(figsize=(15, 10), dpi=110, layout="constrained", facecolor="white")
+    suffix = Path(image).suffix
+    if suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise AuralisError(f"not a picture format: {suffix or 'no suffix'}", image)
+    if not Path(image).parent.is_dir():
+        raise AuralisError("its folder does not exist", image)
+    return figure
+
+
+def draw(traced: Trace, title: str, image: str | PathLike[str]) -> None:
+    """Write the picture; the suffix of `image` is its format.
+
+    Raises
+    ------
+    AuralisError
+        As `blank`, or `image` cannot be written.
+    """
+    figure = blank(image)
     figure.suptitle(f"{title}\n{_summary(traced)}", fontsize=12, x=0.01, ha="left", color="#1d2430")
     halves = figure.add_gridspec(1, 2, width_ratios=(1.0, 1.35))
     column = halves[0].subgridspec(3, 1, height_ratios=(1.1, 1.0, 1.5))
@@ -102,8 +120,6 @@ def draw(traced: Trace, title: str, image: str | PathLike[str]) -> None:
         axes.tick_params(labelsize=8, colors=QUIET_INK)
     try:
         figure.savefig(image)
-    except ValueError as e:
-        raise AuralisError(f"not a picture format: {Path(image).suffix or 'no suffix'}", image) from e
     except OSError as e:
         raise AuralisError(e.strerror or "cannot be written", image) from e
 
@@ -249,6 +265,7 @@ def plot(
         What ``auralis plot --json`` prints: path, image, decision, levels in and out.
     """
     drawn = Path(f"{Path(path).stem}.png") if image is None else Path(image)
+    blank(drawn)  # so that nobody waits for a picture that cannot be drawn
     traced = trace(path, preset, intensity, target, ceiling)
     draw(traced, Path(path).name, drawn)
     levels = {

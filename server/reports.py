@@ -10,6 +10,10 @@ from . import binary
 from .events import Applied, AudioStreamStart, Chunk, Decision, Params, Tone, TrackStart
 from .part import Part, Settings
 
+#: The highest redrawn peak over the level, as a multiple of their mean rise: half of 90 clipped pieces have
+#: less, a tenth under 2, a tenth over 5.
+HIGHEST_REDRAWN = 4.0
+
 
 def stream_start(stream: int, epoch: int, part: Part, format: str, token: str) -> AudioStreamStart:
     """A stream begins with this part."""
@@ -82,7 +86,10 @@ def applied_by(plan: MasteringPlan) -> Applied:
     """What a plan does, as the client is told."""
     # A NumPy scalar among them is no JSON number.
     eq = [Tone(band.kind, band.f0_hz, band.q, float(band.gain_db)) for band in plan.eq]
-    peaks_db = 20.0 * math.log10((1.0 + plan.depth) * (plan.curve[-1] if plan.curve else 1.0)) + plan.lift_db
+    highest = (1.0 + plan.depth) * (plan.curve[-1] if plan.curve else 1.0)
+    if plan.clip:
+        highest *= 1.0 + HIGHEST_REDRAWN * plan.clip_rise
+    peaks_db = 20.0 * math.log10(highest) + plan.lift_db
     return Applied(plan.gain_db, peaks_db, plan.fill, eq, plan.level_target, plan.ceiling)
 
 

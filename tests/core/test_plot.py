@@ -67,6 +67,11 @@ def test_bad_files_and_formats_are_one_line(song, tmp_path, capfd):
         assert code == 1
         assert err.count("\n") == 1
         assert str(image) in err
+        # Before the track is as much as opened.
+        code, _, err = run(capfd, "plot", tmp_path / "none.wav", "-o", image)
+        assert code == 1
+        assert str(image) in err
+        assert "none.wav" not in err
 
 
 def test_arguments_out_of_range_are_refused_by_name(song, capfd):
