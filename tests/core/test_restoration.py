@@ -138,6 +138,18 @@ def test_where_the_profile_is_mute_what_piles_up_under_the_top_tells_the_clipper
     assert bool(plan.curve) == bent
 
 
+@pytest.mark.parametrize(("how", "bent"), [("cubic", True), ("clip", False)])
+def test_a_profile_half_way_between_the_clippers_leaves_it_to_the_histogram(how, bent):
+    """A little nearer to the wrong one of them: by less than what profiles stray."""
+    d = squashed(how, 9.0)[1].to_dict()
+    height = (np.arange(DETAIL_HEIGHTS) + 0.5) / DETAIL_HEIGHTS
+    slope_db = (0.46 if bent else 0.54) * 10 * np.log10(1.0 - height**2.2)
+    half = (slope_db + 20 * np.log10(1.0 + 0.2 * height**2)).tolist()
+    plan = ac.plan(ac.Fingerprint.from_dict({**d, "extras": {**d["extras"], "detail_db": half}}))
+    assert plan.clip == 1.0
+    assert bool(plan.curve) == bent
+
+
 def test_a_profile_that_strays_from_the_model_is_not_believed():
     _, fp = squashed("tanh", 9.0)
     assert ac.plan(fp).curve
@@ -339,6 +351,18 @@ def test_flat_tops_whose_overshoots_were_cut_off_at_full_scale_are_redrawn(drive
     assert sdr(piece(), z) - sdr(piece(), y.astype(float)) > 0.6 * gained("clip", drive_db)[1]
 
 
+def test_a_ripple_under_flat_tops_is_no_pile_of_a_soft_clipper():
+    """Where the profile is mute: neither a wide one, nor one too slight to count as one."""
+    wide = ac.plan(odd_profile(blurred("clip", 9.0, "written")[1]))
+    dark = sosfiltfilt(butter(4, 2000.0, fs=SR, output="sos"), piece())
+    y = written(np.clip(10.0 ** (3.0 / 20.0) * dark / np.abs(dark).max(), -1.0, 1.0))
+    slight = ac.plan(odd_profile(ac.fingerprint_array(np.ascontiguousarray(y, np.float32), SR)))
+    assert wide.clip == slight.clip == 1.0
+    assert wide.clip_blur > 0.002
+    assert slight.clip_blur == 0.0
+    assert wide.curve == slight.curve == ()
+
+
 def test_a_soft_clipper_whose_overshoots_were_cut_off_at_full_scale_is_still_unbent():
     y, fp = blurred("cubic", 9.0, "written")
     plan = ac.plan(fp)
@@ -426,8 +450,18 @@ def test_where_the_rule_asks_for_little_a_low_crest_alone_calls_for_little_lift_
     plans = [ac.plan(as_loud(dense(), e)) for e in (0.1, 0.14, 0.3, 0.5)]
     assert all(p.curve == () and p.depth == 0.0 for p in plans)
     for values in ([p.lift_db for p in plans], [p.fill for p in plans]):
-        assert 0.0 < values[0] < values[1] < values[2] == values[3]
-        assert values[0] < 0.7 * values[2]
+        # Nothing at e = .05, all of it from .2.
+        assert values == pytest.approx([values[3] / 3, values[3] * 3 / 5, values[3], values[3]])
+        assert values[3] > 0.0
+
+
+def test_beside_clipping_a_low_crest_calls_for_half_the_fill_and_no_lift():
+    d = as_loud(dense(), 0.4).to_dict()
+    extras = {**d["extras"], "flat_top_share": 2e-4, "flat_top_longest": 5.0}
+    plain, clipped = (ac.plan(ac.Fingerprint.from_dict(v)) for v in (d, {**d, "extras": extras}))
+    assert plain.clip == 0.0 < clipped.clip
+    assert clipped.fill == pytest.approx(0.5 * plain.fill)
+    assert plain.lift_db > 0.0 == clipped.lift_db
 
 
 def test_what_a_limiter_is_proven_to_have_taken_is_not_overruled_by_a_low_crest():
