@@ -73,6 +73,7 @@ class Analysts:
                 child.stdin.write(json.dumps([fspath(path), deadline_s]).encode() + b"\n")
                 child.stdin.flush()
                 while (line := child.stdout.readline()) == _ASK:
+                    line = b""  # no answer, should it be gone when it is told to go on
                     if cancelled():
                         raise FingerprintError("measurement was cancelled", path)
                     child.stdin.write(_GO)

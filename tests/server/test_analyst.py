@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -109,13 +110,22 @@ def test_child_stands_still_while_it_is_not_answered(analysts: Analysts, library
         assert result.result(HANG_S) == ac.fingerprint(path)
 
 
-def test_child_that_dies_is_an_error_of_the_file_and_replaced(analysts: Analysts, library: Library) -> None:
+@pytest.mark.parametrize("answered", ["once it is dead", "while it dies"])
+def test_child_that_dies_is_an_error_of_the_file_and_replaced(
+    analysts: Analysts, library: Library, answered: str
+) -> None:
     path = library.write("long.wav", music(60, channels=1))
     before = children()
+
+    def state(child: int) -> str:
+        return Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2][0]
 
     def kill() -> bool:
         for child in children() - before:
             os.kill(child, signal.SIGKILL)
+            end = time.monotonic() + HANG_S
+            while answered == "once it is dead" and state(child) != "Z":
+                assert time.monotonic() < end
         return False
 
     with pytest.raises(ac.FingerprintError, match="died"):
