@@ -117,14 +117,16 @@ def test_child_that_dies_is_an_error_of_the_file_and_replaced(
     path = library.write("long.wav", music(60, channels=1))
     before = children()
 
-    def state(child: int) -> str:
-        return Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2][0]
+    def dead(child: int) -> bool:
+        """With its last thread, and so its end of the pipe."""
+        tasks = list(Path(f"/proc/{child}/task").iterdir())
+        return len(tasks) == 1 and (tasks[0] / "stat").read_text().rpartition(") ")[2][0] == "Z"
 
     def kill() -> bool:
         for child in children() - before:
             os.kill(child, signal.SIGKILL)
             end = time.monotonic() + HANG_S
-            while answered == "once it is dead" and state(child) != "Z":
+            while answered == "once it is dead" and not dead(child):
                 assert time.monotonic() < end
         return False
 
