@@ -10,8 +10,8 @@ from . import binary
 from .events import Applied, AudioStreamStart, Chunk, Decision, Params, Tone, TrackStart
 from .part import Part, Settings
 
-#: The highest redrawn peak over the level, as a multiple of their mean rise: half of 90 clipped pieces have
-#: less, a tenth under 2, a tenth over 5.
+#: The highest redrawn peak over the level, as a multiple of their mean rise: the median over the clipped
+#: items of SquashBench's tuning half; a tenth of them has less than 2, a tenth more than 5.
 HIGHEST_REDRAWN = 4.0
 
 
