@@ -870,6 +870,40 @@ def test_late_and_stale_frames_are_placed_by_epoch_and_position(visit: Callable[
     ]
 
 
+def test_what_waits_to_begin_is_cut_by_a_switch_and_dropped_by_a_seek(visit: Callable[..., Visit]) -> None:
+    """Rendered offline by scheduled buffers: frames of 1 in the first epoch, of .25 in the second."""
+    v = visit()
+    switched, sought = v.page.evaluate(
+        """async () => {
+          const { createSink } = await import("/sink.js");
+          const render = async (play) => {
+            const context = new OfflineAudioContext(1, 12000, 44100);
+            const sink = createSink("scheduled buffers", context, context.destination, 1, 1);
+            play(sink, (epoch, position, frames) => {
+              const samples = new Float32Array(frames).fill(epoch === 1 ? 1 : 0.25);
+              const header = { headerBytes: 0, format: 0, channels: 1, flags: 0, generation: 0 };
+              sink.push(samples.buffer, { ...header, epoch, position, frames });
+            });
+            return Array.from((await context.startRendering()).getChannelData(0));
+          };
+          return [
+            await render((sink, push) => {
+              push(1, 0, 2000);
+              sink.clear(2, 1000);
+              push(2, 1000, 8000);
+            }),
+            await render((sink, push) => {
+              push(1, 5000, 2000);
+              push(2, 100, 8000);
+            }),
+          ];
+        }"""
+    )
+    lead = [0.0] * 882  # 20 ms
+    assert switched == lead + [1.0] * 1000 + [0.25] * 8000 + [0.0] * 2118
+    assert sought == lead + [0.25] * 8000 + [0.0] * 3118
+
+
 def test_list_plays_on_without_a_gap_and_next_skips(
     visit: Callable[..., Visit], music: dict[str, Path], server: Server
 ) -> None:
