@@ -137,6 +137,9 @@ class Generator(FingerprintServiceServicer):
         except asyncio.CancelledError:
             log.info("a caller left after %.3f s", time.perf_counter() - began)
             raise
+        except aio.BaseError as e:  # of a read: the worker has stopped under the call, nobody can be answered
+            log.info("a call was broken off after %.3f s: %s", time.perf_counter() - began, e)
+            raise asyncio.CancelledError from e
         except Exception:
             log.exception("a call failed")
             code, why = Code.INTERNAL, "the worker failed; its log says why"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from auralis_server.remote import Remote
 from auralis_server.rpc import codec
 from auralis_server.rpc import fingerprint_pb2 as pb
 from auralis_server.rpc.fingerprint_pb2_grpc import FingerprintServiceStub
+from auralis_server.worker import Generator, WorkerConfig
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -300,6 +302,27 @@ def test_stopped_worker_does_not_wait_for_ever_for_a_caller_who_thinks() -> None
         held.go.set()
         assert process.returncode == 0
         assert "Traceback" not in err
+
+
+def test_call_that_the_worker_stops_under_is_broken_off_and_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A read then fails with one of grpcio's own errors, in one of twenty stops of a busy machine."""
+
+    async def broken() -> AsyncIterator[pb.Block]:
+        yield next(blocks(music(1)))
+        raise grpc.aio.UsageError("Server already stopped.")
+
+    async def call() -> None:
+        generator = Generator(WorkerConfig())
+        with pytest.raises(asyncio.CancelledError):
+            await generator.Compute(broken(), None)
+        await asyncio.wait_for(generator.idle(), HANG_S)
+        generator.close()
+
+    caplog.set_level("INFO")
+    asyncio.run(call())
+    assert [r.getMessage().partition(" after")[0] for r in caplog.records] == ["a call was broken off"]
 
 
 def test_address_in_use_is_one_line(address: str) -> None:
